@@ -1,0 +1,171 @@
+//! A job before it is enqueued, and while a worker has it.
+
+use std::fmt;
+
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{PgConnection, types::Uuid};
+
+use crate::{Error, store};
+
+/// A job's number, unique in its database and growing with time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub i64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A job to be enqueued.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    pub(crate) queue: String,
+    pub(crate) kind: String,
+    pub(crate) args: serde_json::Value,
+    pub(crate) priority: i16,
+    pub(crate) max_attempts: i32,
+}
+
+impl NewJob {
+    /// The largest size of a job's arguments as JSON, in bytes.
+    pub const MAX_ARGUMENTS: usize = 1024 * 1024;
+    /// How often a job is tried unless it says otherwise.
+    pub const DEFAULT_MAX_ATTEMPTS: i32 = 25;
+
+    /// A job of this kind for the queue `default`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Arguments`] when the arguments have no JSON form, [`Error::ArgumentsTooLarge`].
+    pub fn new(kind: impl Into<String>, args: &impl Serialize) -> Result<Self, Error> {
+        let kind = kind.into();
+        let fail = |source| Error::Arguments { kind: kind.clone(), source };
+        let bytes = serde_json::to_vec(args).map_err(fail)?.len();
+        if bytes > Self::MAX_ARGUMENTS {
+            return Err(Error::ArgumentsTooLarge { kind, bytes, max: Self::MAX_ARGUMENTS });
+        }
+        Ok(NewJob {
+            args: serde_json::to_value(args).map_err(fail)?,
+            queue: "default".to_owned(),
+            kind,
+            priority: 0,
+            max_attempts: Self::DEFAULT_MAX_ATTEMPTS,
+        })
+    }
+
+    /// Puts the job into this queue.
+    pub fn on_queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = queue.into();
+        self
+    }
+
+    /// Jobs with a lower priority number run first; the default is 0.
+    pub fn priority(mut self, priority: i16) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Tries the job at most this often, at least once, before it goes to the dead-letter table.
+    pub fn max_attempts(mut self, attempts: i32) -> Self {
+        self.max_attempts = attempts.max(1);
+        self
+    }
+}
+
+/// A job that a worker holds a lease on.
+#[derive(Debug)]
+pub struct LeasedJob {
+    pub(crate) id: JobId,
+    pub(crate) kind: String,
+    pub(crate) args: serde_json::Value,
+    pub(crate) attempt: i32,
+    pub(crate) max_attempts: i32,
+    pub(crate) token: Uuid,
+}
+
+impl LeasedJob {
+    /// The job's number.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// What kind of job it is.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The number of this attempt, from 1.
+    pub fn attempt(&self) -> i32 {
+        self.attempt
+    }
+
+    /// How often the job is tried in all.
+    pub fn max_attempts(&self) -> i32 {
+        self.max_attempts
+    }
+
+    /// The arguments that the job was enqueued with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Arguments`] when they don't have the form of `T`.
+    pub fn args<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(&self.args).map_err(|source| Error::Arguments { kind: self.kind.clone(), source })
+    }
+
+    /// Says that the job's work is done; the worker records it, soon after the handler returns. If the worker dies
+    /// before that, the job runs again: make the work idempotent, or use [`complete_in_tx`](Self::complete_in_tx).
+    pub fn done(self) -> Done {
+        Done { recorded: false }
+    }
+
+    /// Completes the job in the transaction that makes its effect: both become true together, and only if the lease
+    /// still stands. Commit, then return the [`Done`] from the handler.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fenced`] when the lease is gone: roll back. [`Error::Database`].
+    pub async fn complete_in_tx(self, tx: &mut PgConnection) -> Result<Done, Error> {
+        store::complete_one(tx, self.token, self.id).await?;
+        Ok(Done { recorded: true })
+    }
+}
+
+/// The proof that a handler did its work.
+#[derive(Debug)]
+#[must_use = "return it from the handler"]
+pub struct Done {
+    pub(crate) recorded: bool,
+}
+
+/// Why a handler could not do its work. Every error converts into one, so `?` works in handlers.
+#[derive(Debug)]
+pub struct Failure {
+    pub(crate) text: String,
+    pub(crate) retry: bool,
+}
+
+impl Failure {
+    /// The largest error text that is kept, in bytes.
+    const MAX_TEXT: usize = 4096;
+
+    /// Try the job again later, if it has attempts left.
+    pub fn retry(reason: impl fmt::Display) -> Self {
+        let mut text = reason.to_string();
+        text.truncate(text.floor_char_boundary(Self::MAX_TEXT));
+        // Postgres stores no NUL in a text.
+        Failure { text: text.replace('\0', "\u{fffd}"), retry: true }
+    }
+
+    /// Never try the job again: it goes to the dead-letter table at once.
+    pub fn discard(reason: impl fmt::Display) -> Self {
+        Failure { retry: false, ..Failure::retry(reason) }
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::retry(error)
+    }
+}

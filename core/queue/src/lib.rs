@@ -1,0 +1,59 @@
+//! A job queue on Postgres: enqueue in your own transaction, run at least once, take effect exactly once.
+//!
+//! - A job is enqueued **inside the caller's transaction**: it exists if and only if what it belongs to does.
+//! - Workers claim jobs in batches under a lease. A worker that dies is noticed by its missing heartbeats, and
+//!   its unfinished jobs go back to the queue.
+//! - **Every completion is fenced**: a worker that was given up and comes back changes nothing. A handler that
+//!   writes to the same database calls [`LeasedJob::complete_in_tx`], and its effect happens exactly once.
+//! - Failed jobs are retried with exponential backoff and jitter, and end in a dead-letter table.
+//!
+//! ```no_run
+//! use seaworthy_queue::{NewJob, Queue, Worker};
+//! # async fn example(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+//! let queue = Queue::new(pool.clone());
+//! queue.migrate().await?;
+//!
+//! // The producer: the order and its fulfilment are written together or not at all.
+//! let mut tx = pool.begin().await?;
+//! sqlx::query("insert into orders (id) values (42)").execute(&mut *tx).await?;
+//! queue.enqueue(&mut tx, &NewJob::new("fulfil", &42)?).await?;
+//! tx.commit().await?;
+//!
+//! // The worker: recording the fulfilment completes the job.
+//! let worker = Worker::new(queue).concurrency(8).handle("fulfil", move |job| {
+//!     let pool = pool.clone();
+//!     async move {
+//!         let order: i64 = job.args()?;
+//!         let mut tx = pool.begin().await?;
+//!         sqlx::query("insert into fulfilment (order_id) values ($1)").bind(order).execute(&mut *tx).await?;
+//!         let done = job.complete_in_tx(&mut tx).await?;
+//!         tx.commit().await?;
+//!         Ok(done)
+//!     }
+//! }).start();
+//! worker.drain(std::time::Duration::from_secs(10)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The data model
+//!
+//! Everything lives in the schema `seaworthy_queue`. A `job` row never changes. `ready` holds what can be
+//! claimed, `scheduled` what becomes ready later, `dead_letter` what was given up. A claim moves a batch of rows
+//! from `ready` into one `lease_batch` row, whose random token is the fence; what became of the batch's jobs is
+//! appended to `done_batch`. Heartbeats touch only the worker's own row.
+
+mod backoff;
+mod error;
+mod job;
+mod leases;
+mod queue;
+mod settle;
+mod store;
+mod worker;
+
+pub use backoff::Backoff;
+pub use error::Error;
+pub use job::{Done, Failure, JobId, LeasedJob, NewJob};
+pub use queue::{DeadLetter, Queue, Stats};
+pub use worker::{RunningWorker, Worker};

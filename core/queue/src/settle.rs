@@ -1,0 +1,124 @@
+//! Records what became of claimed jobs, many at a time, and does not give up while the database is away.
+
+use std::{collections::HashMap, future::Future, time::Duration};
+
+use sqlx::{PgPool, types::Uuid};
+use tokio::{sync::mpsc, time::sleep};
+use tracing::{info, warn};
+
+use crate::{
+    Error, JobId,
+    leases::Leases,
+    store::{self, Verdict},
+};
+
+/// Messages that one round takes at most.
+const ROUND: usize = 256;
+/// Pauses between tries while the database is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// News about a claimed batch.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// A batch of so many jobs was claimed.
+    Claimed { token: Uuid, jobs: usize },
+    /// One of its jobs came to an end.
+    Ended { token: Uuid, job: JobId, end: End },
+}
+
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The handler completed it in its own transaction.
+    Recorded,
+    /// The handler did its work; the completion is to be recorded.
+    Done,
+    /// The handler failed.
+    Failed { attempt: i32, verdict: Verdict, error: String },
+}
+
+/// Works until every sender is gone.
+pub(crate) async fn settle(pool: PgPool, deadline: Duration, leases: Leases, mut news: mpsc::Receiver<News>) {
+    let settler = Settler { pool, deadline };
+    let mut left: HashMap<Uuid, usize> = HashMap::new();
+    let mut round = Vec::with_capacity(ROUND);
+    while news.recv_many(&mut round, ROUND).await > 0 {
+        let mut done: HashMap<Uuid, Vec<i64>> = HashMap::new();
+        let mut ended: HashMap<Uuid, usize> = HashMap::new();
+        for item in round.drain(..) {
+            match item {
+                News::Claimed { token, jobs } => *left.entry(token).or_default() += jobs,
+                News::Ended { token, job, end } => {
+                    *ended.entry(token).or_default() += 1;
+                    match end {
+                        End::Recorded => {}
+                        End::Done => done.entry(token).or_default().push(job.0),
+                        End::Failed { attempt, verdict, error } => {
+                            settler.fail(token, job, attempt, verdict, &error).await;
+                        }
+                    }
+                }
+            }
+        }
+        for (token, jobs) in done {
+            settler.complete(token, &jobs).await;
+        }
+        for (token, ended) in ended {
+            let left_now = left.entry(token).or_default();
+            *left_now = left_now.saturating_sub(ended);
+            if *left_now == 0 {
+                left.remove(&token);
+                settler.until_it_works(|| store::close_lease(&settler.pool, token)).await;
+                leases.close(token);
+            }
+        }
+    }
+}
+
+struct Settler {
+    pool: PgPool,
+    deadline: Duration,
+}
+
+impl Settler {
+    async fn complete(&self, token: Uuid, jobs: &[i64]) {
+        let stood = self.until_it_works(|| store::complete_many(&self.pool, token, jobs)).await;
+        if !stood {
+            warn!(?jobs, "fenced: the jobs were done after the lease on them was lost, and will run again");
+        }
+    }
+
+    async fn fail(&self, token: Uuid, job: JobId, attempt: i32, verdict: Verdict, error: &str) {
+        info!(%job, attempt, ?verdict, error, "a job failed");
+        let fail = || store::fail(&self.pool, token, job, attempt, verdict.clone(), error);
+        if !self.until_it_works(fail).await {
+            info!(%job, "its failure was not recorded: it was completed, or another worker has it");
+        }
+    }
+
+    async fn until_it_works<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        mut attempt: impl FnMut() -> F,
+    ) -> T {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match within(self.deadline, attempt()).await {
+                Ok(value) => return value,
+                Err(error) => warn!(%error, "the outcome of jobs could not be recorded yet"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Gives up on a statement that gets no answer, so that a dead connection stops nothing for long.
+pub(crate) async fn within<T>(
+    deadline: Duration,
+    statement: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(deadline, statement).await.unwrap_or_else(|_| {
+        let text = format!("no answer within {deadline:?}");
+        Err(Error::Database(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text))))
+    })
+}

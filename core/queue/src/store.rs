@@ -1,0 +1,329 @@
+//! The statements behind the queue. Each one keeps the invariants that the crate's front page states.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row, postgres::PgRow, types::Uuid};
+
+use crate::{Error, JobId, LeasedJob, NewJob, queue::interval};
+
+/// Rows that one maintenance statement handles at most.
+const MAINTENANCE_BATCH: i64 = 256;
+
+pub(crate) async fn enqueue(tx: &mut PgConnection, jobs: &[NewJob]) -> Result<Vec<JobId>, Error> {
+    let ids = sqlx::query_scalar(
+        "with job as (
+            insert into seaworthy_queue.job (queue, kind, args, priority, max_attempts)
+            select queue, kind, args, priority, max_attempts
+            from unnest($1::text[], $2::text[], $3::jsonb[], $4::smallint[], $5::int[])
+                 with ordinality as new (queue, kind, args, priority, max_attempts, position)
+            order by position
+            returning id, queue, priority
+        ), ready as (
+            insert into seaworthy_queue.ready (queue, priority, id, attempt) select queue, priority, id, 1 from job
+        )
+        select id from job order by id",
+    )
+    .bind(jobs.iter().map(|job| job.queue.as_str()).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| &job.args).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.priority).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.max_attempts).collect::<Vec<_>>())
+    .fetch_all(tx)
+    .await?;
+    Ok(ids.into_iter().map(JobId).collect())
+}
+
+pub(crate) async fn register_worker(
+    pool: &PgPool,
+    worker: Uuid,
+    lease_timeout: Duration,
+) -> Result<(), Error> {
+    // A repeated registration, after an answer that got lost, is a heartbeat.
+    sqlx::query(
+        "insert into seaworthy_queue.worker (id, lease_timeout) values ($1, $2)
+         on conflict (id) do update set beat_at = clock_timestamp()",
+    )
+    .bind(worker)
+    .bind(interval(lease_timeout)?)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Whether the worker is still alive in the eyes of the others.
+pub(crate) async fn heartbeat(pool: &PgPool, worker: Uuid) -> Result<bool, Error> {
+    let beat = sqlx::query("update seaworthy_queue.worker set beat_at = clock_timestamp() where id = $1")
+        .bind(worker)
+        .execute(pool)
+        .await?;
+    Ok(beat.rows_affected() == 1)
+}
+
+/// Claims up to `limit` jobs under this new token. The foreign key to the worker's row is the fence against a worker
+/// that was given up: its claim fails.
+pub(crate) async fn claim(
+    pool: &PgPool,
+    worker: Uuid,
+    token: Uuid,
+    queue: &str,
+    limit: usize,
+) -> Result<Vec<LeasedJob>, Error> {
+    // The limit is a literal, since as a parameter it makes Postgres plan for a large share of the table.
+    let statement = format!(
+        "with picked as materialized (
+            select ctid from seaworthy_queue.ready where queue = $1
+            order by priority, id limit {limit} for update skip locked
+        ), taken as (
+            delete from seaworthy_queue.ready where ctid = any(array(select ctid from picked))
+            returning id, attempt
+        ), lease as (
+            insert into seaworthy_queue.lease_batch (token, worker, job_ids, attempts)
+            select $2, $3, array_agg(id order by id), array_agg(attempt order by id) from taken having count(*) > 0
+        )
+        select id, kind, args, attempt, max_attempts from taken join seaworthy_queue.job using (id)
+        order by priority, id"
+    );
+    let jobs = sqlx::query(AssertSqlSafe(statement))
+        .bind(queue)
+        .bind(token)
+        .bind(worker)
+        .try_map(|row: PgRow| {
+            Ok(LeasedJob {
+                id: JobId(row.try_get("id")?),
+                kind: row.try_get("kind")?,
+                args: row.try_get("args")?,
+                attempt: row.try_get("attempt")?,
+                max_attempts: row.try_get("max_attempts")?,
+                token,
+            })
+        })
+        .fetch_all(pool)
+        .await?;
+    Ok(jobs)
+}
+
+/// Completes one job in the caller's transaction, or says that the lease is gone.
+///
+/// The share lock on the lease keeps a rescue and a failure report waiting until the caller commits or rolls back,
+/// so exactly one of them wins; the second statement sees what they committed before it.
+pub(crate) async fn complete_one(tx: &mut PgConnection, token: Uuid, job: JobId) -> Result<(), Error> {
+    sqlx::query("select from seaworthy_queue.lease_batch where token = $1 for share")
+        .bind(token)
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(Error::Fenced { job: job.0 })?;
+    let inserted = sqlx::query(
+        "insert into seaworthy_queue.done_batch (token, outcome, job_ids) select $1, 'completed', array[$2]
+         where not exists (select from seaworthy_queue.done_batch where token = $1 and $2 = any(job_ids))",
+    )
+    .bind(token)
+    .bind(job.0)
+    .execute(tx)
+    .await?;
+    if inserted.rows_affected() == 1 { Ok(()) } else { Err(Error::Fenced { job: job.0 }) }
+}
+
+/// Completes jobs of one lease whose work is done. Repeating it, after an answer that got lost, changes nothing.
+/// Says whether the lease still stood.
+pub(crate) async fn complete_many(pool: &PgPool, token: Uuid, jobs: &[i64]) -> Result<bool, Error> {
+    let stands = sqlx::query_scalar(
+        "with lease as materialized (
+            select token from seaworthy_queue.lease_batch where token = $1 for share
+        ), done as (
+            insert into seaworthy_queue.done_batch (token, outcome, job_ids) select token, 'completed', $2 from lease
+            where not exists (select from seaworthy_queue.done_batch where token = $1 and job_ids && $2)
+        )
+        select exists (select from lease)",
+    )
+    .bind(token)
+    .bind(jobs)
+    .fetch_one(pool)
+    .await?;
+    Ok(stands)
+}
+
+/// What is to become of a job that failed.
+#[derive(Debug, Clone)]
+pub(crate) enum Verdict {
+    RetryIn(Duration),
+    Dead,
+}
+
+/// Records that an attempt failed, unless the lease is gone or the job was completed after all, by a commit whose
+/// answer got lost. Says whether the failure was recorded.
+pub(crate) async fn fail(
+    pool: &PgPool,
+    token: Uuid,
+    job: JobId,
+    attempt: i32,
+    verdict: Verdict,
+    error: &str,
+) -> Result<bool, Error> {
+    let mut connection = pool.acquire().await?;
+    let mut tx = connection.begin().await?;
+    // Waits for completions that are on their way; the next statement sees them.
+    let lease = sqlx::query("select from seaworthy_queue.lease_batch where token = $1 for update")
+        .bind(token)
+        .fetch_optional(&mut *tx)
+        .await?;
+    if lease.is_none() {
+        return Ok(false);
+    }
+    let outcome = if matches!(verdict, Verdict::Dead) { "dead" } else { "retried" };
+    let recorded = sqlx::query(
+        "insert into seaworthy_queue.done_batch (token, outcome, job_ids, detail) select $1, $2, array[$3], $4
+         where not exists (select from seaworthy_queue.done_batch where token = $1 and $3 = any(job_ids))",
+    )
+    .bind(token)
+    .bind(outcome)
+    .bind(job.0)
+    .bind(error)
+    .execute(&mut *tx)
+    .await?;
+    if recorded.rows_affected() == 0 {
+        return Ok(false);
+    }
+    match verdict {
+        Verdict::RetryIn(wait) => {
+            sqlx::query(
+                "insert into seaworthy_queue.scheduled (id, run_at, attempt)
+                 values ($1, clock_timestamp() + $2, $3)",
+            )
+            .bind(job.0)
+            .bind(interval(wait)?)
+            .bind(attempt + 1)
+            .execute(&mut *tx)
+            .await?;
+        }
+        Verdict::Dead => {
+            sqlx::query("insert into seaworthy_queue.dead_letter (id, attempt, error) values ($1, $2, $3)")
+                .bind(job.0)
+                .bind(attempt)
+                .bind(error)
+                .execute(&mut *tx)
+                .await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Forgets a lease whose jobs are all settled.
+pub(crate) async fn close_lease(pool: &PgPool, token: Uuid) -> Result<(), Error> {
+    sqlx::query("delete from seaworthy_queue.lease_batch where token = $1").bind(token).execute(pool).await?;
+    Ok(())
+}
+
+pub(crate) async fn promote_due(pool: &PgPool) -> Result<u64, Error> {
+    let promoted = sqlx::query(
+        "with due as materialized (
+            select ctid from seaworthy_queue.scheduled where run_at <= clock_timestamp()
+            order by run_at limit $1 for update skip locked
+        ), taken as (
+            delete from seaworthy_queue.scheduled where ctid = any(array(select ctid from due)) returning id, attempt
+        )
+        insert into seaworthy_queue.ready (queue, priority, id, attempt)
+        select queue, priority, id, attempt from taken join seaworthy_queue.job using (id)",
+    )
+    .bind(MAINTENANCE_BATCH)
+    .execute(pool)
+    .await?;
+    Ok(promoted.rows_affected())
+}
+
+/// Takes everything back from workers whose heartbeats stopped, and forgets them.
+pub(crate) async fn rescue_expired(pool: &PgPool) -> Result<u64, Error> {
+    let mut connection = pool.acquire().await?;
+    let mut tx = connection.begin().await?;
+    let workers: Vec<Uuid> = sqlx::query_scalar(
+        "select id from seaworthy_queue.worker where beat_at < clock_timestamp() - lease_timeout
+         limit $1 for update skip locked",
+    )
+    .bind(MAINTENANCE_BATCH)
+    .fetch_all(&mut *tx)
+    .await?;
+    let rescued = if workers.is_empty() { 0 } else { dismiss(&mut tx, &workers, "the worker died").await? };
+    tx.commit().await?;
+    Ok(rescued)
+}
+
+/// Signs a worker off and returns what it did not finish.
+pub(crate) async fn retire_worker(pool: &PgPool, worker: Uuid) -> Result<u64, Error> {
+    let mut connection = pool.acquire().await?;
+    let mut tx = connection.begin().await?;
+    sqlx::query("select from seaworthy_queue.worker where id = $1 for update")
+        .bind(worker)
+        .execute(&mut *tx)
+        .await?;
+    let rescued = dismiss(&mut tx, &[worker], "the worker signed off").await?;
+    tx.commit().await?;
+    Ok(rescued)
+}
+
+/// The leases that the database holds for a worker.
+pub(crate) async fn leases_of(pool: &PgPool, worker: Uuid) -> Result<Vec<Uuid>, Error> {
+    let tokens = sqlx::query_scalar("select token from seaworthy_queue.lease_batch where worker = $1");
+    Ok(tokens.bind(worker).fetch_all(pool).await?)
+}
+
+/// Returns the jobs of leases that nobody works on: claims whose answer got lost.
+pub(crate) async fn release(pool: &PgPool, tokens: &[Uuid]) -> Result<u64, Error> {
+    let mut connection = pool.acquire().await?;
+    let mut tx = connection.begin().await?;
+    let released = take_back(&mut tx, tokens, "the answer to the claim got lost").await?;
+    tx.commit().await?;
+    Ok(released)
+}
+
+/// Forgets these workers, whose rows are locked: that keeps them from claiming more in the meantime.
+async fn dismiss(tx: &mut PgConnection, workers: &[Uuid], why: &str) -> Result<u64, Error> {
+    let tokens: Vec<Uuid> =
+        sqlx::query_scalar("select token from seaworthy_queue.lease_batch where worker = any($1)")
+            .bind(workers)
+            .fetch_all(&mut *tx)
+            .await?;
+    let rescued = take_back(tx, &tokens, why).await?;
+    sqlx::query("delete from seaworthy_queue.worker where id = any($1)").bind(workers).execute(tx).await?;
+    Ok(rescued)
+}
+
+/// Voids these leases and returns their unfinished jobs to the queue.
+async fn take_back(tx: &mut PgConnection, tokens: &[Uuid], why: &str) -> Result<u64, Error> {
+    // First wait for completions that are on their way, then look at what they left, in a statement of its own: in
+    // one statement, the old snapshot would return jobs that were finished while it waited.
+    sqlx::query("select from seaworthy_queue.lease_batch where token = any($1) order by token for update")
+        .bind(tokens)
+        .execute(&mut *tx)
+        .await?;
+    let rescued: i64 = sqlx::query_scalar(
+        "with unfinished as materialized (
+            select lease.token, held.id, held.attempt
+            from seaworthy_queue.lease_batch lease, unnest(lease.job_ids, lease.attempts) held (id, attempt)
+            where lease.token = any($1) and not exists (
+                select from seaworthy_queue.done_batch done
+                where done.token = lease.token and held.id = any(done.job_ids)
+            )
+        ), history as (
+            insert into seaworthy_queue.done_batch (token, outcome, job_ids, detail)
+            select token, 'rescued', array_agg(id), $2 from unfinished group by token
+        ), again as (
+            insert into seaworthy_queue.ready (queue, priority, id, attempt)
+            select queue, priority, id, attempt + 1 from unfinished join seaworthy_queue.job using (id)
+            where attempt < max_attempts
+        ), dead as (
+            insert into seaworthy_queue.dead_letter (id, attempt, error)
+            select id, attempt, $2 || ' in the last attempt'
+            from unfinished join seaworthy_queue.job using (id) where attempt >= max_attempts
+        )
+        select count(*) from unfinished",
+    )
+    .bind(tokens)
+    .bind(why)
+    .fetch_one(&mut *tx)
+    .await?;
+    sqlx::query("delete from seaworthy_queue.lease_batch where token = any($1)")
+        .bind(tokens)
+        .execute(tx)
+        .await?;
+    Ok(u64::try_from(rescued).unwrap_or(0))
+}

@@ -1,0 +1,333 @@
+//! The consumer's side of the queue: claims jobs, runs their handlers, and stays alive in the eyes of others.
+
+use std::{
+    any::Any, collections::HashMap, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use sqlx::{PgPool, types::Uuid};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, timeout},
+};
+use tracing::{info, warn};
+
+use crate::{
+    Backoff, Done, Error, Failure, LeasedJob, Queue,
+    leases::Leases,
+    settle::{End, News, settle, within},
+    store::{self, Verdict},
+};
+
+type Handler =
+    Arc<dyn Fn(LeasedJob) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send>> + Send + Sync>;
+
+/// A worker that is being set up.
+#[derive(Clone)]
+pub struct Worker {
+    queue: Queue,
+    name: String,
+    concurrency: usize,
+    heartbeat: Duration,
+    lease_timeout: Duration,
+    job_timeout: Duration,
+    poll: Duration,
+    backoff: Backoff,
+    handlers: HashMap<String, Handler>,
+}
+
+impl Worker {
+    /// A worker on the queue `default` that runs up to 16 jobs at once.
+    pub fn new(queue: Queue) -> Self {
+        Worker {
+            queue,
+            name: "default".to_owned(),
+            concurrency: 16,
+            heartbeat: Duration::from_secs(2),
+            lease_timeout: Duration::from_secs(10),
+            job_timeout: Duration::from_secs(60),
+            poll: Duration::from_millis(100),
+            backoff: Backoff::default(),
+            handlers: HashMap::new(),
+        }
+    }
+
+    /// Takes jobs from this queue instead.
+    pub fn on_queue(mut self, queue: impl Into<String>) -> Self {
+        self.name = queue.into();
+        self
+    }
+
+    /// Runs up to this many jobs at once, at least one.
+    pub fn concurrency(mut self, jobs: usize) -> Self {
+        self.concurrency = jobs.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Sends a heartbeat this often (default 2 s), and gives the worker up for dead once none has come for
+    /// `lease_timeout` (default 10 s); keep that at three heartbeats or more.
+    pub fn heartbeat(mut self, every: Duration, lease_timeout: Duration) -> Self {
+        self.heartbeat = every;
+        self.lease_timeout = lease_timeout;
+        self
+    }
+
+    /// Stops a handler after this time (default 60 s) and counts the attempt as failed.
+    pub fn job_timeout(mut self, timeout: Duration) -> Self {
+        self.job_timeout = timeout;
+        self
+    }
+
+    /// Looks for work this often when there is none (default 100 ms).
+    pub fn poll(mut self, every: Duration) -> Self {
+        self.poll = every;
+        self
+    }
+
+    /// How long failed jobs wait before they are tried again.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Runs this handler for jobs of this kind. A job of a kind without a handler counts as failed: it is retried, so
+    /// that a newer worker can take it, and ends in the dead-letter table.
+    pub fn handle<F, Fut>(mut self, kind: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(LeasedJob) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Done, Failure>> + Send + 'static,
+    {
+        self.handlers.insert(kind.into(), Arc::new(move |job| Box::pin(handler(job))));
+        self
+    }
+
+    /// Starts the worker. It outlives every failure of the database: it waits and tries again.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start(self) -> RunningWorker {
+        let stop = watch::Sender::new(false);
+        let running = Running {
+            pool: self.queue.pool.clone(),
+            statement_deadline: (self.lease_timeout / 3).max(Duration::from_millis(100)),
+            slots: Arc::new(Semaphore::new(self.concurrency)),
+            leases: Leases::default(),
+            stop: stop.subscribe(),
+            worker: self,
+        };
+        RunningWorker { stop, task: tokio::spawn(running.run()) }
+    }
+}
+
+/// A worker at work. Dropping it stops it at once, as a crash would: its jobs are rescued by others. Call
+/// [`drain`](Self::drain) for an orderly end.
+#[derive(Debug)]
+pub struct RunningWorker {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl RunningWorker {
+    /// Claims nothing more, waits for running jobs until the deadline, and returns the rest to the queue. Says whether
+    /// everything was finished in time.
+    pub async fn drain(mut self, deadline: Duration) -> bool {
+        self.stop.send_replace(true);
+        timeout(deadline, &mut self.task).await.is_ok()
+    }
+}
+
+impl Drop for RunningWorker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Running {
+    worker: Worker,
+    pool: PgPool,
+    statement_deadline: Duration,
+    slots: Arc<Semaphore>,
+    leases: Leases,
+    stop: watch::Receiver<bool>,
+}
+
+impl Running {
+    async fn run(mut self) {
+        let (news, inbox) = mpsc::channel(self.worker.concurrency * 2);
+        // Dropped with this future, so that an abort ends the jobs too.
+        let mut jobs = JoinSet::new();
+        let mut settling = JoinSet::new();
+        settling.spawn(settle(self.pool.clone(), self.statement_deadline, self.leases.clone(), inbox));
+        let mut last_id = None;
+        while !*self.stop.borrow() {
+            let id = Uuid::new_v4();
+            match within(
+                self.statement_deadline,
+                store::register_worker(&self.pool, id, self.worker.lease_timeout),
+            )
+            .await
+            {
+                Ok(()) => {
+                    last_id = Some(id);
+                    self.live_as(id, &news, &mut jobs).await;
+                }
+                Err(error) => {
+                    warn!(%error, "the worker can't register yet");
+                    self.pause(self.worker.heartbeat).await;
+                }
+            }
+        }
+        // In-flight jobs still need heartbeats, or they would be rescued while they finish.
+        let mut upkeep = JoinSet::new();
+        if let Some(id) = last_id {
+            upkeep.spawn(self.upkeep(id));
+        }
+        while jobs.join_next().await.is_some() {}
+        drop(news);
+        settling.join_next().await;
+        upkeep.abort_all();
+        if let Some(id) = last_id
+            && let Err(error) = within(self.statement_deadline, store::retire_worker(&self.pool, id)).await
+        {
+            warn!(%error, "the worker could not sign off; it will be taken for dead");
+        }
+    }
+
+    /// Claims and runs jobs under one identity, until told to stop or given up by the others.
+    async fn live_as(&mut self, id: Uuid, news: &mpsc::Sender<News>, jobs: &mut JoinSet<()>) {
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(self.upkeep(id));
+        loop {
+            let slots = tokio::select! {
+                _ = self.stop.wait_for(|stop| *stop) => return,
+                _ = upkeep.join_next() => return,
+                slots = free_slots(&self.slots) => slots,
+            };
+            while jobs.try_join_next().is_some() {}
+            let token = self.leases.open();
+            let claim = store::claim(&self.pool, id, token, &self.worker.name, slots.len());
+            match within(self.statement_deadline, claim).await {
+                Ok(claimed) if claimed.is_empty() => {
+                    self.leases.close(token);
+                    drop(slots);
+                    self.pause(self.worker.poll).await;
+                }
+                Ok(claimed) => {
+                    let _ = news.send(News::Claimed { token, jobs: claimed.len() }).await;
+                    for (job, slot) in claimed.into_iter().zip(slots) {
+                        jobs.spawn(self.worker.clone().run_job(job, slot, news.clone()));
+                    }
+                }
+                Err(Error::Database(sqlx::Error::Database(error))) if error.is_foreign_key_violation() => {
+                    self.leases.close(token);
+                    warn!("the worker was taken for dead and starts again under a new identity");
+                    return;
+                }
+                Err(error) => {
+                    // The claim may have worked all the same; then the upkeep finds a lease that is not open here.
+                    self.leases.close(token);
+                    warn!(%error, "jobs can't be claimed");
+                    drop(slots);
+                    self.pause(self.worker.poll).await;
+                }
+            }
+        }
+    }
+
+    /// Heartbeats, rescues and promotions; ends when others have given this worker up.
+    fn upkeep(&self, id: Uuid) -> impl Future<Output = ()> + Send + 'static {
+        let (pool, worker, deadline) = (self.pool.clone(), self.worker.clone(), self.statement_deadline);
+        let leases = self.leases.clone();
+        async move {
+            let mut next_beat = Instant::now();
+            loop {
+                if Instant::now() >= next_beat {
+                    next_beat = Instant::now() + worker.heartbeat;
+                    match within(deadline, store::heartbeat(&pool, id)).await {
+                        Ok(true) => {}
+                        Ok(false) => return,
+                        Err(error) => warn!(%error, "a heartbeat failed"),
+                    }
+                    match within(deadline, store::rescue_expired(&pool)).await {
+                        Ok(0) => {}
+                        Ok(jobs) => info!(jobs, "rescued jobs of workers that died"),
+                        Err(error) => warn!(%error, "a look for dead workers failed"),
+                    }
+                    match within(deadline, leases.release_strays(&pool, id)).await {
+                        Ok(0) => {}
+                        Ok(jobs) => info!(jobs, "returned jobs of claims whose answer got lost"),
+                        Err(error) => warn!(%error, "a look for lost claims failed"),
+                    }
+                }
+                if let Err(error) = within(deadline, store::promote_due(&pool)).await {
+                    warn!(%error, "scheduled jobs could not be made ready");
+                }
+                sleep(worker.poll.min(worker.heartbeat)).await;
+            }
+        }
+    }
+
+    async fn pause(&mut self, pause: Duration) {
+        let _ = timeout(pause, self.stop.wait_for(|stop| *stop)).await;
+    }
+}
+
+impl Worker {
+    async fn run_job(self, job: LeasedJob, slot: OwnedSemaphorePermit, news: mpsc::Sender<News>) {
+        let (token, id, attempt, max_attempts) = (job.token, job.id, job.attempt, job.max_attempts);
+        let result = match self.handlers.get(job.kind()) {
+            None => {
+                Err(Failure::retry(format!("this worker has no handler for jobs of kind `{}`", job.kind())))
+            }
+            Some(handler) => {
+                let run = AssertUnwindSafe(async { handler(job).await }).catch_unwind();
+                match timeout(self.job_timeout, run).await {
+                    Ok(Ok(result)) => result,
+                    Ok(Err(panic)) => {
+                        Err(Failure::retry(format!("the handler panicked: {}", panic_text(&*panic))))
+                    }
+                    Err(_) => {
+                        Err(Failure::retry(format!("the handler took longer than {:?}", self.job_timeout)))
+                    }
+                }
+            }
+        };
+        let end = match result {
+            Ok(Done { recorded: true }) => End::Recorded,
+            Ok(Done { recorded: false }) => End::Done,
+            Err(failure) => {
+                let again = failure.retry && attempt < max_attempts;
+                let verdict =
+                    if again { Verdict::RetryIn(self.backoff.after(attempt)) } else { Verdict::Dead };
+                End::Failed { attempt, verdict, error: failure.text }
+            }
+        };
+        // Only an abort closes the channel before its senders are gone, and then nobody is left to tell.
+        let _ = news.send(News::Ended { token, job: id, end }).await;
+        drop(slot);
+    }
+}
+
+/// Waits for a free slot and takes all that are free, rounded down to a power of two: the number becomes part of a
+/// statement, and few different statements stay prepared.
+async fn free_slots(slots: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
+    /// Jobs that one claim takes at most.
+    const MAX_BATCH: usize = 256;
+    let Ok(first) = slots.clone().acquire_owned().await else { return Vec::new() };
+    let mut taken = vec![first];
+    while taken.len() < MAX_BATCH
+        && let Ok(slot) = slots.clone().try_acquire_owned()
+    {
+        taken.push(slot);
+    }
+    taken.truncate(1 << taken.len().ilog2());
+    taken
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

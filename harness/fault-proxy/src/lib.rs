@@ -1,0 +1,49 @@
+//! A TCP proxy that injects faults, driven as a library or through Toxiproxy's HTTP API.
+//!
+//! A test puts a [`Proxy`] between a client and a server and then makes the network misbehave: slow it
+//! down, swallow its data, reset its connections, take it away. No server has to be installed: the proxy
+//! runs inside the test process. The `api` feature (on by default) serves the same proxies over HTTP, so
+//! that any Toxiproxy client can drive them.
+//!
+//! ```
+//! use std::time::Duration;
+//! use seaworthy_fault_proxy::{Proxies, ProxyConfig, Toxic};
+//! # use tokio::{io::AsyncWriteExt, net::{TcpListener, TcpStream}};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let server = TcpListener::bind("127.0.0.1:0").await?;
+//! # let upstream = server.local_addr()?.to_string();
+//! let proxies = Proxies::with_seed(7);
+//! let redis = proxies.create(ProxyConfig::new("redis", upstream)).await?;
+//!
+//! let mut client = TcpStream::connect(redis.listen()).await?;
+//! redis.add_toxic(Toxic::latency(Duration::from_millis(200)))?;
+//! client.write_all(b"PING\r\n").await?; // arrives at once; the answer takes 200 ms longer
+//!
+//! redis.disable().await; // now connections are refused, and the live ones are closed
+//! assert!(TcpStream::connect(redis.listen()).await.is_err());
+//! redis.enable()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is random, and what is not
+//!
+//! Whether a toxic with a toxicity below 1 applies to a connection, and how much jitter a chunk gets, comes
+//! from the seed of [`Proxies::with_seed`], the proxy's name, the connection's number and the toxic's name.
+//! The decision is taken once per connection and sticks.
+
+mod connection;
+mod error;
+mod link;
+mod proxies;
+mod proxy;
+mod toxic;
+
+#[cfg(feature = "api")]
+pub mod api;
+
+pub use error::Error;
+pub use proxies::Proxies;
+pub use proxy::{Proxy, ProxyConfig};
+pub use toxic::{Stream, Toxic, ToxicKind};

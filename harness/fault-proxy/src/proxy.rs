@@ -1,0 +1,338 @@
+//! One listening address in front of one upstream.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::{Error, Toxic, connection::Connection};
+
+/// Connections that wait to be accepted; the rest are refused by the kernel.
+const BACKLOG: u32 = 1024;
+/// A pause after `accept` failed, for example because no file handle was left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a proxy is called, where it listens and where it leads.
+#[derive(Debug, Clone)]
+pub struct ProxyConfig {
+    pub(crate) name: String,
+    pub(crate) listen: String,
+    pub(crate) upstream: String,
+    pub(crate) enabled: bool,
+}
+
+impl ProxyConfig {
+    /// A proxy on a free port of the loopback interface that leads to `upstream` (`host:port`).
+    pub fn new(name: impl Into<String>, upstream: impl Into<String>) -> Self {
+        ProxyConfig {
+            name: name.into(),
+            listen: "127.0.0.1:0".to_owned(),
+            upstream: upstream.into(),
+            enabled: true,
+        }
+    }
+
+    /// Listens on this address (`host:port`) instead; port 0 means any free one.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// Starts the proxy disabled.
+    pub fn disabled(mut self) -> Self {
+        self.enabled = false;
+        self
+    }
+}
+
+/// What every connection of a proxy looks at, and wakes up for when it changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// Connections of an older epoch close at once.
+    pub(crate) epoch: u64,
+    pub(crate) toxics: Arc<[Toxic]>,
+}
+
+/// A running proxy. Cheap to clone; all clones are the same proxy.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    seed: u64,
+    state: Mutex<State>,
+    setup: watch::Sender<Setup>,
+    connections: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct State {
+    listen: SocketAddr,
+    upstream: String,
+    door: Door,
+}
+
+/// The listening side of the proxy.
+#[derive(Debug)]
+enum Door {
+    Open(JoinHandle<()>),
+    /// Bound and not listening: the port stays ours, and the kernel refuses connections.
+    Shut(#[allow(dead_code, reason = "held for its port")] Option<TcpSocket>),
+}
+
+impl Proxy {
+    pub(crate) async fn start(config: ProxyConfig, seed: u64) -> Result<Proxy, Error> {
+        let fail =
+            |source| Error::Listen { proxy: config.name.clone(), address: config.listen.clone(), source };
+        let address = resolve(&config.listen).await.map_err(fail)?;
+        let socket = bind(address).map_err(fail)?;
+        let listen = socket.local_addr().map_err(fail)?;
+        let proxy = Proxy {
+            shared: Arc::new(Shared {
+                name: config.name.clone(),
+                seed,
+                state: Mutex::new(State {
+                    listen,
+                    upstream: config.upstream.clone(),
+                    door: Door::Shut(Some(socket)),
+                }),
+                setup: watch::Sender::new(Setup { epoch: 0, toxics: Arc::new([]) }),
+                connections: Arc::default(),
+            }),
+        };
+        if config.enabled {
+            proxy.enable()?;
+        }
+        Ok(proxy)
+    }
+
+    /// The proxy's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The address that clients connect to. It stays the same while the proxy is disabled.
+    pub fn listen(&self) -> SocketAddr {
+        self.state().listen
+    }
+
+    /// Where the proxy leads to, as `host:port`.
+    pub fn upstream(&self) -> String {
+        self.state().upstream.clone()
+    }
+
+    /// Leads new connections to another `host:port`; live ones stay where they are.
+    pub fn set_upstream(&self, upstream: impl Into<String>) {
+        self.state().upstream = upstream.into();
+    }
+
+    /// Whether the proxy accepts connections.
+    pub fn is_enabled(&self) -> bool {
+        matches!(self.state().door, Door::Open(_))
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Accepts connections (again).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Listen`] when another process took the port in the meantime.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn enable(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        let Door::Shut(reserved) = &mut state.door else { return Ok(()) };
+        let socket = reserved.take();
+        let listen = state.listen;
+        let listener =
+            socket.map_or_else(|| bind(listen), Ok).and_then(|socket| socket.listen(BACKLOG)).map_err(
+                |source| Error::Listen { proxy: self.name().to_owned(), address: listen.to_string(), source },
+            )?;
+        state.door = Door::Open(tokio::spawn(accept_loop(self.clone(), listener)));
+        Ok(())
+    }
+
+    /// Refuses new connections and closes the live ones, as if the service were down.
+    pub async fn disable(&self) {
+        let door = std::mem::replace(&mut self.state().door, Door::Shut(None));
+        if let Door::Open(accepting) = door {
+            accepting.abort();
+            // The listener lives as long as its task; only after that can its port be bound again.
+            let _ = accepting.await;
+            let mut state = self.state();
+            if matches!(state.door, Door::Shut(None)) {
+                state.door = Door::Shut(bind(state.listen).ok());
+            }
+        } else {
+            self.state().door = door;
+        }
+        self.close_connections();
+    }
+
+    /// Closes every live connection once; new ones are accepted.
+    pub fn close_connections(&self) {
+        self.shared.setup.send_modify(|setup| setup.epoch += 1);
+    }
+
+    /// The toxics, upstream first, in the order in which they were added.
+    pub fn toxics(&self) -> Vec<Toxic> {
+        let mut toxics = self.shared.setup.borrow().toxics.to_vec();
+        toxics.sort_by_key(|toxic| toxic.stream == crate::Stream::Downstream);
+        toxics
+    }
+
+    /// The toxic of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ToxicNotFound`].
+    pub fn toxic(&self, name: &str) -> Result<Toxic, Error> {
+        self.toxics().into_iter().find(|toxic| toxic.name() == name).ok_or_else(|| self.no_toxic(name))
+    }
+
+    /// Adds a toxic; live connections feel it at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ToxicExists`] and [`Error::Toxicity`].
+    pub fn add_toxic(&self, toxic: Toxic) -> Result<(), Error> {
+        toxic.validate()?;
+        let name = toxic.name();
+        self.edit_toxics(|toxics| {
+            if toxics.iter().any(|other| other.name() == name) {
+                return Err(Error::ToxicExists { proxy: self.name().to_owned(), toxic: name });
+            }
+            toxics.push(toxic);
+            Ok(())
+        })
+    }
+
+    /// Replaces the toxic of the same name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ToxicNotFound`] and [`Error::Toxicity`].
+    pub fn update_toxic(&self, toxic: Toxic) -> Result<(), Error> {
+        toxic.validate()?;
+        let name = toxic.name();
+        self.edit_toxics(|toxics| {
+            let old = toxics.iter_mut().find(|old| old.name() == name).ok_or_else(|| self.no_toxic(&name))?;
+            *old = toxic;
+            Ok(())
+        })
+    }
+
+    /// Removes a toxic; live connections are free of it at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ToxicNotFound`].
+    pub fn remove_toxic(&self, name: &str) -> Result<(), Error> {
+        self.edit_toxics(|toxics| {
+            let at =
+                toxics.iter().position(|toxic| toxic.name() == name).ok_or_else(|| self.no_toxic(name))?;
+            toxics.remove(at);
+            Ok(())
+        })
+    }
+
+    /// Removes every toxic.
+    pub fn clear_toxics(&self) {
+        self.shared.setup.send_modify(|setup| setup.toxics = Arc::new([]));
+    }
+
+    /// Stops for good and gives the port back.
+    pub(crate) async fn close(&self) {
+        self.disable().await;
+        self.state().door = Door::Shut(None);
+    }
+
+    fn edit_toxics(&self, edit: impl FnOnce(&mut Vec<Toxic>) -> Result<(), Error>) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        self.shared.setup.send_if_modified(|setup| {
+            let mut toxics = setup.toxics.to_vec();
+            outcome = edit(&mut toxics);
+            if outcome.is_ok() {
+                setup.toxics = toxics.into();
+            }
+            outcome.is_ok()
+        });
+        outcome
+    }
+
+    fn no_toxic(&self, toxic: &str) -> Error {
+        Error::ToxicNotFound { proxy: self.name().to_owned(), toxic: toxic.to_owned() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn accept_loop(proxy: Proxy, listener: TcpListener) {
+    let shared = &proxy.shared;
+    for number in 0.. {
+        let client = loop {
+            match listener.accept().await {
+                Ok((client, _)) => break client,
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        };
+        let connection = Connection {
+            seed: seed_of(shared.seed, &shared.name, number),
+            setup: shared.setup.subscribe(),
+            counter: shared.connections.clone(),
+        };
+        tokio::spawn(connection.run(client, proxy.upstream()));
+    }
+}
+
+/// Binds without listening, so that the port is ours while connections are refused.
+fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+async fn resolve(address: &str) -> std::io::Result<SocketAddr> {
+    lookup_host(address)
+        .await?
+        .next()
+        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
+}
+
+pub(crate) async fn connect(upstream: &str) -> std::io::Result<TcpStream> {
+    const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+    tokio::time::timeout(CONNECT_DEADLINE, TcpStream::connect(upstream)).await?
+}
+
+/// One seed per connection: FNV-1a over the set's seed, the proxy's name and the connection's number.
+fn seed_of(seed: u64, name: &str, number: u64) -> u64 {
+    fnv1a(seed.to_le_bytes().iter().chain(name.as_bytes()).chain(&number.to_le_bytes()))
+}
+
+pub(crate) fn fnv1a<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

@@ -1,0 +1,175 @@
+//! What must hold after a run. A check that saw nothing is unknown, never held.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+    hash::Hash,
+    time::Duration,
+};
+
+use seaworthy_reports::{Check, Verdict};
+
+use crate::history::{History, Outcome};
+
+/// Items that a violated check names at most.
+const NAMED: usize = 3;
+
+/// Everything that was acknowledged is there in the end.
+pub fn nothing_lost<T: Eq + Hash + Display>(name: &str, acknowledged: &[T], present: &HashSet<T>) -> Check {
+    let lost: Vec<&T> = acknowledged.iter().filter(|item| !present.contains(item)).collect();
+    let total = acknowledged.len();
+    if total == 0 {
+        return Check::new(name, Verdict::Unknown, "nothing was acknowledged, so nothing could be lost");
+    }
+    if lost.is_empty() {
+        return Check::new(name, Verdict::Held, format!("all {total} are there"));
+    }
+    Check::new(name, Verdict::Violated, format!("{} of {total} are missing: {}", lost.len(), first(&lost)))
+}
+
+/// Nothing happened twice.
+pub fn nothing_twice<T: Eq + Hash + Display>(name: &str, happened: &[T]) -> Check {
+    let mut times: HashMap<&T, usize> = HashMap::new();
+    happened.iter().for_each(|item| *times.entry(item).or_default() += 1);
+    let twice: Vec<&T> = times.iter().filter(|(_, times)| **times > 1).map(|(item, _)| *item).collect();
+    if happened.is_empty() {
+        return Check::new(name, Verdict::Unknown, "nothing happened, so nothing could happen twice");
+    }
+    if twice.is_empty() {
+        return Check::new(name, Verdict::Held, format!("{} happened, each once", happened.len()));
+    }
+    Check::new(name, Verdict::Violated, format!("{} happened more than once: {}", twice.len(), first(&twice)))
+}
+
+/// Every operation got an answer, good or bad, within its deadline.
+pub fn all_answered(name: &str, history: &History, deadline: Duration) -> Check {
+    let operations = history.operations();
+    if operations.is_empty() || history.dropped() > 0 {
+        return Check::new(name, Verdict::Unknown, "the history is empty or incomplete");
+    }
+    let late: Vec<_> = operations
+        .iter()
+        .filter(|operation| operation.outcome == Outcome::TimedOut || operation.latency() > deadline)
+        .map(|operation| format!("{} at {:.3} s", operation.key, operation.intended.as_secs_f64()))
+        .collect();
+    if late.is_empty() {
+        let slowest = operations.iter().map(|operation| operation.latency()).max().unwrap_or_default();
+        let detail =
+            format!("the slowest answer took {} ms of {} ms", slowest.as_millis(), deadline.as_millis());
+        return Check::new(name, Verdict::Held, detail);
+    }
+    let late_ones: Vec<&String> = late.iter().collect();
+    let detail =
+        format!("{} of {} had no answer in time: {}", late.len(), operations.len(), first(&late_ones));
+    Check::new(name, Verdict::Violated, detail)
+}
+
+/// Every watcher ended with the true state of what it watched: pairs of (key, seen, true).
+pub fn final_states_agree<T: PartialEq + Display>(name: &str, states: &[(String, Option<T>, T)]) -> Check {
+    if states.is_empty() {
+        return Check::new(name, Verdict::Unknown, "nobody watched anything");
+    }
+    let wrong: Vec<String> = states
+        .iter()
+        .filter(|(_, seen, truth)| seen.as_ref() != Some(truth))
+        .map(|(key, seen, truth)| {
+            let seen = seen.as_ref().map_or_else(|| "nothing".to_owned(), T::to_string);
+            format!("{key} was seen as {seen} and is {truth}")
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Check::new(name, Verdict::Held, format!("all {} watched states are true", states.len()));
+    }
+    let named: Vec<&String> = wrong.iter().collect();
+    Check::new(
+        name,
+        Verdict::Violated,
+        format!("{} of {} are wrong: {}", wrong.len(), states.len(), first(&named)),
+    )
+}
+
+/// Something took no longer than its limit; `None` means that it never came to an end.
+pub fn within(name: &str, took: Option<Duration>, limit: Duration) -> Check {
+    match took {
+        Some(took) if took <= limit => {
+            Check::new(name, Verdict::Held, format!("{} ms of {} ms", took.as_millis(), limit.as_millis()))
+        }
+        Some(took) => {
+            let detail = format!("took {} ms, more than {} ms", took.as_millis(), limit.as_millis());
+            Check::new(name, Verdict::Violated, detail)
+        }
+        None => Check::new(
+            name,
+            Verdict::Violated,
+            format!("had not come to an end after {} ms", limit.as_millis()),
+        ),
+    }
+}
+
+/// The run met what it was meant to meet: without that, the other checks say little.
+pub fn exercised(name: &str, times: u64, what: &str) -> Check {
+    let verdict = if times > 0 { Verdict::Held } else { Verdict::Unknown };
+    Check::new(name, verdict, format!("{times} {what}"))
+}
+
+fn first<T: Display>(items: &[&T]) -> String {
+    let mut named: Vec<String> = items.iter().take(NAMED).map(ToString::to_string).collect();
+    named.sort();
+    let rest = items.len().saturating_sub(NAMED);
+    if rest > 0 { format!("{} and {rest} more", named.join(", ")) } else { named.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Operation;
+
+    fn verdict(check: Check) -> Verdict {
+        check.verdict
+    }
+
+    #[test]
+    fn a_loss_a_duplicate_and_a_wrong_state_are_violations() {
+        let all: HashSet<i32> = HashSet::from([1, 2, 3]);
+        assert_eq!(verdict(nothing_lost("lost", &[1, 2], &all)), Verdict::Held);
+        assert_eq!(verdict(nothing_lost("lost", &[1, 4], &all)), Verdict::Violated);
+        assert_eq!(verdict(nothing_twice("twice", &[1, 2])), Verdict::Held);
+        assert_eq!(verdict(nothing_twice("twice", &[1, 2, 1])), Verdict::Violated);
+        let state = |seen: Option<&'static str>| vec![("a".to_owned(), seen, "fulfilled")];
+        assert_eq!(verdict(final_states_agree("state", &state(Some("fulfilled")))), Verdict::Held);
+        assert_eq!(verdict(final_states_agree("state", &state(Some("placed")))), Verdict::Violated);
+        assert_eq!(verdict(final_states_agree("state", &state(None))), Verdict::Violated);
+        assert_eq!(
+            verdict(within("drain", Some(Duration::from_secs(1)), Duration::from_secs(2))),
+            Verdict::Held
+        );
+        assert_eq!(
+            verdict(within("drain", Some(Duration::from_secs(3)), Duration::from_secs(2))),
+            Verdict::Violated
+        );
+        assert_eq!(verdict(within("drain", None, Duration::from_secs(2))), Verdict::Violated);
+    }
+
+    #[test]
+    fn a_check_that_saw_nothing_is_unknown() {
+        assert_eq!(verdict(nothing_lost::<i32>("lost", &[], &HashSet::new())), Verdict::Unknown);
+        assert_eq!(verdict(nothing_twice::<i32>("twice", &[])), Verdict::Unknown);
+        assert_eq!(verdict(final_states_agree::<String>("state", &[])), Verdict::Unknown);
+        assert_eq!(verdict(all_answered("answered", &History::start(), Duration::ZERO)), Verdict::Unknown);
+        assert_eq!(verdict(exercised("kills", 0, "jobs interrupted")), Verdict::Unknown);
+    }
+
+    #[test]
+    fn an_answer_that_came_late_or_never_is_a_violation() {
+        let at = |ended: u64, outcome: Outcome| {
+            let history = History::start();
+            let (kind, key, intended) = ("place".to_owned(), "1".to_owned(), Duration::ZERO);
+            history.record(Operation { kind, key, intended, ended: Duration::from_millis(ended), outcome });
+            verdict(all_answered("answered", &history, Duration::from_millis(100)))
+        };
+        assert_eq!(at(50, Outcome::Ok), Verdict::Held);
+        assert_eq!(at(50, Outcome::Failed("503".to_owned())), Verdict::Held);
+        assert_eq!(at(150, Outcome::Ok), Verdict::Violated);
+        assert_eq!(at(50, Outcome::TimedOut), Verdict::Violated);
+    }
+}

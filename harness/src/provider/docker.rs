@@ -1,0 +1,345 @@
+//! Services in containers, through testcontainers.
+
+use std::{env, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use testcontainers::{
+    ContainerAsync, ContainerRequest, GenericImage, ImageExt,
+    bollard::{self, query_parameters::CreateImageOptionsBuilder},
+    core::{CmdWaitFor, ExecCommand, IntoContainerPort, Mount, client::docker_client_instance},
+    runners::AsyncRunner,
+};
+use tokio::time::timeout;
+
+use super::{Instance, Login, Provider, Site, native, port};
+use crate::{
+    Error,
+    spec::{App, Postgres, Redis, Spec},
+};
+
+/// How long the daemon gets to answer at all.
+const PING_DEADLINE: Duration = Duration::from_secs(3);
+/// How long an image gets to be pulled.
+const PULL_DEADLINE: Duration = Duration::from_secs(180);
+/// How long a container gets to be created and started.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+/// What an error message quotes of a log, in bytes.
+const LOG_TAIL: usize = 4096;
+
+/// Where the small filesystem of a Postgres is mounted.
+const DISK: &str = "/pgdata";
+
+/// An image, and where it comes from.
+#[derive(Debug)]
+struct Image {
+    setting: &'static str,
+    official: &'static str,
+    offline: &'static str,
+}
+
+const POSTGRES: Image = Image {
+    setting: "SEAWORTHY_POSTGRES_IMAGE",
+    official: "postgres:17-alpine",
+    offline: "seaworthy/postgres:offline",
+};
+const REDIS: Image = Image {
+    setting: "SEAWORTHY_REDIS_IMAGE",
+    official: "redis:7-alpine",
+    offline: "seaworthy/redis:offline",
+};
+const APP: Image = Image {
+    setting: "SEAWORTHY_APP_IMAGE",
+    official: "debian:stable-slim",
+    offline: "seaworthy/app:offline",
+};
+
+/// Containers on the daemon that `DOCKER_HOST` names, or the local one.
+pub(crate) struct Docker {
+    client: bollard::Docker,
+    version: String,
+    postgres: String,
+    redis: String,
+    app: String,
+}
+
+/// The version of the Docker daemon that answers.
+///
+/// # Errors
+///
+/// [`Error::DockerUnavailable`].
+pub async fn version() -> Result<String, Error> {
+    connect().await.map(|(_, version)| version)
+}
+
+async fn connect() -> Result<(bollard::Docker, String), Error> {
+    let unavailable = |why: String| Error::DockerUnavailable { why };
+    let client = docker_client_instance().await.map_err(|error| unavailable(chain(&error)))?;
+    match timeout(PING_DEADLINE, client.version()).await {
+        Ok(Ok(version)) => Ok((client, version.version.unwrap_or_else(|| "of unknown version".to_owned()))),
+        Ok(Err(error)) => Err(unavailable(chain(&error))),
+        Err(_) => Err(unavailable(format!("it did not answer within {PING_DEADLINE:?}"))),
+    }
+}
+
+impl Docker {
+    /// Connects to the daemon and sees to the images.
+    pub(crate) async fn connect() -> Result<Self, Error> {
+        let (client, version) = connect().await?;
+        let images = [&POSTGRES, &REDIS, &APP].map(|image| image.resolve(&client));
+        let [postgres, redis, app]: [String; 3] =
+            futures_util::future::try_join_all(images).await?.try_into().unwrap_or_default();
+        Ok(Docker { client, version, postgres, redis, app })
+    }
+
+    pub(crate) fn why(&self) -> String {
+        format!("docker {}: images {}, {} and {}", self.version, self.postgres, self.redis, self.app)
+    }
+
+    async fn run(
+        &self,
+        site: &Site,
+        name: &str,
+        request: ContainerRequest<GenericImage>,
+    ) -> Result<Container, Error> {
+        site.guardian.tell("docker on")?;
+        let request = request.with_label("seaworthy.stack", &site.id).with_startup_timeout(START_DEADLINE);
+        let fail = |why: String| Error::Docker { action: "start a container", service: name.to_owned(), why };
+        let container = timeout(START_DEADLINE, request.start())
+            .await
+            .map_err(|_| fail(format!("it took longer than {START_DEADLINE:?}")))?
+            .map_err(|error| fail(chain(&error)))?;
+        Ok(Container {
+            name: name.to_owned(),
+            client: self.client.clone(),
+            container,
+            port: None,
+            login: Login::default(),
+            disk: false,
+        })
+    }
+
+    async fn start_postgres(&self, site: &Site, name: &str, spec: &Postgres) -> Result<Container, Error> {
+        let port = port::pick(name, spec.port)?;
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        let mut settings = vec!["max_connections=100", "shared_buffers=32MB"];
+        if !spec.durable {
+            settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+        }
+        let settings = settings.into_iter().flat_map(|setting| ["-c", setting]);
+        let mut request = image(&self.postgres)
+            .with_mapped_port(port, 5432.tcp())
+            .with_cmd(["postgres"].into_iter().chain(settings))
+            .with_env_var("POSTGRES_USER", "seaworthy")
+            .with_env_var("POSTGRES_PASSWORD", &password)
+            .with_env_var("POSTGRES_DB", "postgres")
+            .with_env_var("POSTGRES_INITDB_ARGS", "--no-sync")
+            .with_env_var("POSTGRES_INITDB_WALDIR", "/pgwal")
+            .with_env_var("PGDATA", format!("{DISK}/data"));
+        if let Some(mib) = spec.disk_limit_mib {
+            request = request.with_mount(Mount::tmpfs_mount(DISK).with_size(&format!("{mib}m")));
+        }
+        let login = Login { user: "seaworthy".to_owned(), password, database: "postgres".to_owned() };
+        let disk = spec.disk_limit_mib.is_some();
+        Ok(Container { port: Some(port), login, disk, ..self.run(site, name, request).await? })
+    }
+
+    async fn start_redis(&self, site: &Site, name: &str, spec: &Redis) -> Result<Container, Error> {
+        let port = port::pick(name, spec.port)?;
+        let (append, sync) = if spec.durable { ("yes", "always") } else { ("no", "no") };
+        let request = image(&self.redis).with_mapped_port(port, 6379.tcp()).with_cmd([
+            "redis-server",
+            "--save",
+            "",
+            "--appendonly",
+            append,
+            "--appendfsync",
+            sync,
+        ]);
+        Ok(Container { port: Some(port), ..self.run(site, name, request).await? })
+    }
+
+    /// Runs the application on the host's network, so that it finds the fault proxies where the test finds them.
+    async fn start_app(&self, site: &Site, name: &str, app: &App) -> Result<Container, Error> {
+        let command = app.command.canonicalize().map_err(|error| Error::Start {
+            service: name.to_owned(),
+            why: format!("{}: {error}", app.command.display()),
+            log: String::new(),
+        })?;
+        let port = app.ready_path.is_some().then(|| port::pick(name, None)).transpose()?;
+        let app = app.clone().on_port(port.unwrap_or(0));
+        const INSIDE: &str = "/seaworthy-app";
+        let mut request = image(&self.app)
+            .with_network("host")
+            .with_mount(Mount::bind_mount(command.display().to_string(), INSIDE))
+            .with_cmd([INSIDE.to_owned()].into_iter().chain(app.args));
+        for (name, value) in app.env {
+            request = request.with_env_var(name, value);
+        }
+        Ok(Container { port, ..self.run(site, name, request).await? })
+    }
+}
+
+#[async_trait]
+impl Provider for Docker {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn start(&self, site: &Site, name: &str, spec: &Spec) -> Result<Arc<dyn Instance>, Error> {
+        Ok(match spec {
+            Spec::Postgres(spec) => Arc::new(self.start_postgres(site, name, spec).await?),
+            Spec::Redis(spec) => Arc::new(self.start_redis(site, name, spec).await?),
+            Spec::App(app) if cfg!(target_os = "linux") => Arc::new(self.start_app(site, name, app).await?),
+            // Elsewhere containers live in a virtual machine, which can't run this system's binaries.
+            Spec::App(app) => return native::start_app(site, name, app),
+        })
+    }
+}
+
+impl Image {
+    /// The image that the setting names, else the official one if it is here, else the offline one if that is here, else
+    /// the official one, pulled.
+    async fn resolve(&self, client: &bollard::Docker) -> Result<String, Error> {
+        let chosen = env::var(self.setting).ok();
+        let candidates: Vec<&str> = match &chosen {
+            Some(image) => vec![image],
+            None => vec![self.official, self.offline],
+        };
+        for image in &candidates {
+            if client.inspect_image(image).await.is_ok() {
+                return Ok((*image).to_owned());
+            }
+        }
+        let image = candidates[0].to_owned();
+        let fail = |why| Error::Image { image: image.clone(), why, setting: self.setting };
+        let options = CreateImageOptionsBuilder::default().from_image(&image).build();
+        let pull = client.create_image(Some(options), None, None).try_collect::<Vec<_>>();
+        match timeout(PULL_DEADLINE, pull).await {
+            Ok(Ok(_)) => Ok(image),
+            Ok(Err(error)) => Err(fail(chain(&error))),
+            Err(_) => Err(fail(format!("the pull took longer than {PULL_DEADLINE:?}"))),
+        }
+    }
+}
+
+/// `name:tag` or `name@sha256:digest` as testcontainers takes it.
+fn image(name: &str) -> GenericImage {
+    match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => GenericImage::new(name, tag),
+        _ => GenericImage::new(name, "latest"),
+    }
+}
+
+struct Container {
+    name: String,
+    client: bollard::Docker,
+    container: ContainerAsync<GenericImage>,
+    port: Option<u16>,
+    login: Login,
+    disk: bool,
+}
+
+impl Container {
+    fn fail(&self, action: &'static str, why: String) -> Error {
+        Error::Docker { action, service: self.name.clone(), why }
+    }
+
+    async fn on_disk(&self, action: &'static str, script: &str) -> Result<(), Error> {
+        if !self.disk {
+            return Err(Error::no_small_disk(&self.name));
+        }
+        let command =
+            ExecCommand::new(["sh", "-c", script]).with_cmd_ready_condition(CmdWaitFor::exit_code(0));
+        let done = timeout(START_DEADLINE, self.container.exec(command)).await;
+        done.map_err(|_| self.fail(action, format!("it took longer than {START_DEADLINE:?}")))?
+            .map(drop)
+            .map_err(|error| self.fail(action, chain(&error)))
+    }
+}
+
+#[async_trait]
+impl Instance for Container {
+    fn address(&self) -> Option<String> {
+        self.port.map(|port| format!("127.0.0.1:{port}"))
+    }
+
+    fn login(&self) -> Login {
+        self.login.clone()
+    }
+
+    async fn ended(&self) -> Option<String> {
+        match self.container.exit_code().await {
+            Ok(None) => None,
+            Ok(Some(code)) => Some(format!("its container ended with exit code {code}")),
+            Err(error) => Some(chain(&error)),
+        }
+    }
+
+    async fn kill(&self) -> Result<(), Error> {
+        const ACTION: &str = "kill the container";
+        if self.disk {
+            return Err(Error::Unsupported {
+                fault: "kill -9",
+                service: self.name.clone(),
+                why: "its data is on a filesystem in memory, which goes with the container".to_owned(),
+            });
+        }
+        let killed = self.client.kill_container(self.container.id(), None).await;
+        killed.map_err(|error| self.fail(ACTION, chain(&error)))?;
+        let gone = async {
+            while self.container.is_running().await.unwrap_or(false) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(START_DEADLINE, gone).await.map_err(|_| self.fail(ACTION, "it is still running".to_owned()))
+    }
+
+    async fn start_again(&self) -> Result<(), Error> {
+        let started = self.client.start_container(self.container.id(), None).await;
+        started.map_err(|error| self.fail("start the container again", chain(&error)))
+    }
+
+    async fn pause(&self) -> Result<(), Error> {
+        self.container.pause().await.map_err(|error| self.fail("pause the container", chain(&error)))
+    }
+
+    fn resume(&self) -> Result<(), Error> {
+        let (client, id) = (self.client.clone(), self.container.id().to_owned());
+        tokio::spawn(async move { client.unpause_container(&id).await });
+        Ok(())
+    }
+
+    async fn fill_disk(&self) -> Result<(), Error> {
+        let fill = format!(
+            "dd if=/dev/zero of={DISK}/ballast bs=64k 2>/dev/null; \
+             dd if=/dev/zero of={DISK}/ballast bs=512 oflag=append conv=notrunc 2>/dev/null; test -s {DISK}/ballast"
+        );
+        self.on_disk("fill the disk", &fill).await
+    }
+
+    async fn free_disk(&self) -> Result<(), Error> {
+        self.on_disk("free the disk", &format!("rm -f {DISK}/ballast")).await
+    }
+
+    async fn log(&self) -> String {
+        let (out, err) = (self.container.stdout_to_vec().await, self.container.stderr_to_vec().await);
+        let mut bytes = out.unwrap_or_default();
+        bytes.extend(err.unwrap_or_default());
+        String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL)..]).into_owned()
+    }
+}
+
+/// An error with its causes: the outermost alone rarely says what happened.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,207 @@
+//! A native Postgres: a copy of a cluster that was initialised once.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use nix::sys::signal::Signal;
+
+use super::{account::Account, disk::SmallDisk, process::Process};
+use crate::{
+    Error,
+    binaries::{self, Binary},
+    guardian::Guardian,
+    provider::{Instance, Login, Site, port},
+    spec::Postgres,
+};
+
+const USER: &str = "seaworthy";
+/// Grows when what `initdb` is told changes, so that clusters of older releases are not taken.
+const LAYOUT: u32 = 1;
+
+struct NativePostgres {
+    process: Process,
+    port: u16,
+    password: String,
+    disk: Option<SmallDisk>,
+}
+
+pub(crate) async fn start(site: &Site, name: &str, spec: &Postgres) -> Result<Arc<dyn Instance>, Error> {
+    let binary = binaries::postgres()?;
+    let port = port::pick(name, spec.port)?;
+    let account = Account::unprivileged()?;
+    let home = site.guardian.folder().join(name);
+    let (guardian, spec, name) = (&site.guardian, spec.clone(), name.to_owned());
+    // Files are copied and initdb runs: seconds in the worst case, so not on this runtime's thread.
+    let instance = tokio::task::block_in_place(|| -> Result<_, Error> {
+        let cluster = Cluster::cached(&binary, account, &home, guardian)?;
+        account_home(account, &home)?;
+        let data = home.join("data");
+        account.make_folder(&data)?;
+        let disk = spec.disk_limit_mib.map(|mib| SmallDisk::mount(&name, &data, mib)).transpose()?;
+        account.own(&data)?;
+        cluster.copy_to(account, &data, &home.join("wal"))?;
+        let password = fs::read_to_string(cluster.folder.join("password"))
+            .map_err(Error::io("reading the cached cluster's password"))?;
+        let process = Process::new(&name, data.clone(), binary.path.clone(), account)
+            .args(arguments(&data, port, &spec));
+        Ok(NativePostgres { process, port, password, disk })
+    })?;
+    instance.process.start(&site.guardian)?;
+    Ok(Arc::new(instance))
+}
+
+fn account_home(account: Account, home: &Path) -> Result<(), Error> {
+    if home.is_dir() { Ok(()) } else { account.make_folder(home) }
+}
+
+fn arguments(data: &Path, port: u16, spec: &Postgres) -> Vec<String> {
+    let mut settings = vec![
+        format!("port={port}"),
+        "listen_addresses=127.0.0.1".to_owned(),
+        "unix_socket_directories=".to_owned(),
+        // In the data folder, where they go with it, instead of in /dev/shm.
+        "dynamic_shared_memory_type=mmap".to_owned(),
+        "shared_buffers=32MB".to_owned(),
+        "max_connections=100".to_owned(),
+        "log_checkpoints=off".to_owned(),
+    ];
+    if !spec.durable {
+        let off = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
+        settings.extend(off.map(str::to_owned));
+    }
+    let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
+    ["-D".to_owned(), data.display().to_string()].into_iter().chain(settings).collect()
+}
+
+#[async_trait]
+impl Instance for NativePostgres {
+    fn address(&self) -> Option<String> {
+        Some(format!("127.0.0.1:{}", self.port))
+    }
+
+    fn login(&self) -> Login {
+        Login { user: USER.to_owned(), password: self.password.clone(), database: "postgres".to_owned() }
+    }
+
+    async fn ended(&self) -> Option<String> {
+        self.process.ended()
+    }
+
+    async fn kill(&self) -> Result<(), Error> {
+        self.process.kill().await
+    }
+
+    async fn start_again(&self) -> Result<(), Error> {
+        self.process.spawn().map(drop)
+    }
+
+    async fn pause(&self) -> Result<(), Error> {
+        self.process.signal(Signal::SIGSTOP)
+    }
+
+    fn resume(&self) -> Result<(), Error> {
+        self.process.signal(Signal::SIGCONT)
+    }
+
+    async fn fill_disk(&self) -> Result<(), Error> {
+        self.disk()?.fill()
+    }
+
+    async fn free_disk(&self) -> Result<(), Error> {
+        self.disk()?.free()
+    }
+
+    async fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+impl NativePostgres {
+    fn disk(&self) -> Result<&SmallDisk, Error> {
+        self.disk.as_ref().ok_or_else(|| Error::no_small_disk(self.process.name()))
+    }
+}
+
+/// A cluster that `initdb` made once for this version of Postgres, kept in the user's cache folder.
+struct Cluster {
+    folder: PathBuf,
+}
+
+impl Cluster {
+    fn cached(binary: &Binary, account: Account, home: &Path, guardian: &Guardian) -> Result<Self, Error> {
+        let cache = cache_folder();
+        let folder = cache.join(format!("postgres-{}-{LAYOUT}", binary.version));
+        if folder.is_dir() {
+            return Ok(Cluster { folder });
+        }
+        fs::create_dir_all(&cache)
+            .map_err(Error::io(format!("making the cache folder {}", cache.display())))?;
+        // Made in the stack's folder, as the user that runs it, then copied and moved into place at once: whoever is
+        // faster wins, and whoever is killed leaves nothing.
+        let made = home.with_extension("initdb");
+        account.make_folder(&made)?;
+        initialise(binary, account, &made)?;
+        let draft = cache.join(format!(".{}", uuid::Uuid::new_v4()));
+        guardian.tell(&format!("remove {}", draft.display()))?;
+        Account::OURSELVES.copy_folder(&made, &draft, &|_| true)?;
+        if fs::rename(&draft, &folder).is_err() && !folder.is_dir() {
+            return Err(Error::Folder {
+                path: folder,
+                why: "the initialised cluster can't be moved there".to_owned(),
+            });
+        }
+        let _ = fs::remove_dir_all(&draft);
+        let _ = fs::remove_dir_all(&made);
+        Ok(Cluster { folder })
+    }
+
+    /// Copies the cluster, its write-ahead log to a place of its own, so that a full data disk does not stop the server.
+    fn copy_to(&self, account: Account, data: &Path, wal: &Path) -> Result<(), Error> {
+        let source = self.folder.join("data");
+        let source_wal = source.join("pg_wal");
+        account.copy_folder(&source, data, &|path| path != source_wal)?;
+        account.copy_folder(&source_wal, wal, &|_| true)?;
+        let link = data.join("pg_wal");
+        std::os::unix::fs::symlink(wal, &link).map_err(Error::io(format!("linking {}", link.display())))
+    }
+}
+
+fn initialise(binary: &Binary, account: Account, folder: &Path) -> Result<(), Error> {
+    let fail = |why: String| Error::Start { service: "postgres".to_owned(), why, log: String::new() };
+    let password_file = folder.join("password");
+    fs::write(&password_file, uuid::Uuid::new_v4().simple().to_string())
+        .map_err(Error::io("writing a password"))?;
+    account.own(&password_file)?;
+    // A link to `postgres` on the PATH need not have a link to `initdb` beside it.
+    let initdb = binary.path.canonicalize().unwrap_or_else(|_| binary.path.clone()).with_file_name("initdb");
+    let mut command = Command::new(&initdb);
+    command
+        // A password that is checked in microseconds: tests open connections by the thousand.
+        .args(["--username", USER, "--auth", "md5", "--encoding", "UTF8", "--locale", "C", "--no-sync"])
+        .arg("--pwfile")
+        .arg(&password_file)
+        .arg("--pgdata")
+        .arg(folder.join("data"))
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    let output = account
+        .apply(&mut command)
+        .output()
+        .map_err(|error| fail(format!("{}: {error}", initdb.display())))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(fail(format!("{} failed: {}", initdb.display(), said.trim())));
+    }
+    Ok(())
+}
+
+fn cache_folder() -> PathBuf {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(env::temp_dir);
+    base.join("seaworthy")
+}

@@ -1,0 +1,30 @@
+//! A native Redis.
+
+use std::sync::Arc;
+
+use super::{account::Account, plain::PlainProcess, process::Process};
+use crate::{
+    Error, binaries,
+    provider::{Instance, Site, port},
+    spec::Redis,
+};
+
+pub(crate) fn start(site: &Site, name: &str, spec: &Redis) -> Result<Arc<dyn Instance>, Error> {
+    let binary = binaries::redis()?;
+    let port = port::pick(name, spec.port)?;
+    let account = Account::unprivileged()?;
+    let home = site.guardian.folder().join(name);
+    let data = home.join("data");
+    account.make_folder(&home)?;
+    account.make_folder(&data)?;
+    let process = Process::new(name, data, binary.path, account).args(arguments(port, spec));
+    process.start(&site.guardian)?;
+    Ok(Arc::new(PlainProcess { process, port: Some(port) }))
+}
+
+fn arguments(port: u16, spec: &Redis) -> Vec<String> {
+    let port = port.to_string();
+    let (append, sync) = if spec.durable { ("yes", "always") } else { ("no", "no") };
+    let args = ["--port", &port, "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""];
+    args.into_iter().chain(["--appendonly", append, "--appendfsync", sync]).map(str::to_owned).collect()
+}

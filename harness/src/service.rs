@@ -1,0 +1,182 @@
+//! A running service, as a test sees it.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use seaworthy_fault_proxy::{Proxies, Proxy, ProxyConfig};
+use sqlx::{Connection, PgConnection};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    Error,
+    provider::{Instance, Login},
+    spec::Spec,
+};
+
+/// A pause between two looks at a service that is not ready yet.
+const READY_PAUSE: Duration = Duration::from_millis(5);
+/// How long one question after readiness may take.
+const READY_QUESTION: Duration = Duration::from_secs(2);
+
+/// A service of a stack. Cheap to clone; all clones are the same service.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    kind: Kind,
+    instance: Arc<dyn Instance>,
+    proxy: Option<Proxy>,
+    ready_deadline: Duration,
+}
+
+/// What a service speaks, and how it shows that it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Postgres,
+    Redis,
+    Http { ready_path: String },
+    Worker,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the URL, which holds a password.
+        f.debug_struct("Service").field("name", &self.inner.name).field("kind", &self.inner.kind).finish()
+    }
+}
+
+impl Service {
+    pub(crate) async fn new(
+        name: &str,
+        spec: &Spec,
+        instance: Arc<dyn Instance>,
+        proxies: &Proxies,
+        ready_deadline: Duration,
+    ) -> Result<Self, Error> {
+        let kind = match spec {
+            Spec::Postgres(_) => Kind::Postgres,
+            Spec::Redis(_) => Kind::Redis,
+            Spec::App(app) => match &app.ready_path {
+                Some(path) => Kind::Http { ready_path: path.clone() },
+                None => Kind::Worker,
+            },
+        };
+        let proxy = match instance.address() {
+            Some(address) => Some(proxies.create(ProxyConfig::new(name, address)).await?),
+            None => None,
+        };
+        Ok(Service {
+            inner: Arc::new(Inner { name: name.to_owned(), kind, instance, proxy, ready_deadline }),
+        })
+    }
+
+    /// The service's name in its stack.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The URL through the fault proxy: what the application under test gets. Empty for a worker, which does not listen.
+    pub fn url(&self) -> String {
+        self.proxy().map_or_else(String::new, |proxy| self.url_at(&proxy.listen().to_string()))
+    }
+
+    /// The URL past the fault proxy: what a test checks the truth with. Empty for a worker.
+    pub fn direct_url(&self) -> String {
+        self.inner.instance.address().map_or_else(String::new, |address| self.url_at(&address))
+    }
+
+    /// The fault proxy in front of the service, for faults beyond [`Fault`](crate::Fault). A worker has none.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.inner.proxy.as_ref()
+    }
+
+    /// The last lines of the service's log; empty for an external server.
+    pub async fn log(&self) -> String {
+        self.inner.instance.log().await
+    }
+
+    /// Waits until the service answers a real query (past the proxy): `select 1`, `PING`, or a 200 on its readiness path.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] when the service ended, [`Error::Deadline`] when it did not answer in time; both quote its log.
+    pub async fn wait_until_ready(&self) -> Result<(), Error> {
+        let give_up = Instant::now() + self.inner.ready_deadline;
+        let mut last_answer;
+        loop {
+            match timeout(READY_QUESTION, self.answers()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(answer)) => last_answer = answer,
+                Err(_) => last_answer = format!("no answer within {READY_QUESTION:?}"),
+            }
+            let log =
+                || async { format!("{}\n(its last answer: {last_answer})", self.log().await.trim_end()) };
+            if let Some(why) = self.inner.instance.ended().await {
+                return Err(Error::Start { service: self.inner.name.clone(), why, log: self.log().await });
+            }
+            if Instant::now() > give_up {
+                return Err(Error::Deadline {
+                    service: self.inner.name.clone(),
+                    action: "become ready",
+                    deadline: self.inner.ready_deadline,
+                    log: log().await,
+                });
+            }
+            sleep(READY_PAUSE).await;
+        }
+    }
+
+    pub(crate) fn instance(&self) -> &dyn Instance {
+        &*self.inner.instance
+    }
+
+    async fn answers(&self) -> Result<(), String> {
+        let url = self.direct_url();
+        match &self.inner.kind {
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&url).await.map_err(|error| error.to_string())?;
+                sqlx::query("select 1").execute(&mut connection).await.map_err(|error| error.to_string())?;
+                connection.close().await.map_err(|error| error.to_string())
+            }
+            Kind::Redis => {
+                let client = redis::Client::open(url).map_err(|error| error.to_string())?;
+                let mut connection =
+                    client.get_multiplexed_async_connection().await.map_err(|error| error.to_string())?;
+                let pong: Result<String, _> = redis::cmd("PING").query_async(&mut connection).await;
+                pong.map(drop).map_err(|error| error.to_string())
+            }
+            Kind::Http { ready_path } => {
+                let response =
+                    reqwest::get(format!("{url}{ready_path}")).await.map_err(|error| error.to_string())?;
+                let status = response.status();
+                if status.is_success() {
+                    return Ok(());
+                }
+                Err(format!("{status} {}", response.text().await.unwrap_or_default()))
+            }
+            // Whether it ended is looked at anyway.
+            Kind::Worker => self.inner.instance.ended().await.map_or(Ok(()), Err),
+        }
+    }
+
+    fn url_at(&self, address: &str) -> String {
+        let Login { user, password, database } = self.inner.instance.login();
+        let login = match (user.as_str(), password.as_str()) {
+            ("", "") => String::new(),
+            (user, "") => format!("{user}@"),
+            (user, password) => format!("{user}:{password}@"),
+        };
+        match self.inner.kind {
+            Kind::Postgres => format!("postgres://{login}{address}/{database}"),
+            Kind::Redis if database.is_empty() => format!("redis://{login}{address}"),
+            Kind::Redis => format!("redis://{login}{address}/{database}"),
+            Kind::Http { .. } | Kind::Worker => format!("http://{address}"),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a stack is to consist of.
+
+use std::path::PathBuf;
+
+/// A Postgres server.
+///
+/// ```
+/// use seaworthy_harness::Postgres;
+///
+/// let postgres = Postgres::new().durable(true).disk_limit_mib(96);
+/// # let _ = postgres;
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Postgres {
+    pub(crate) durable: bool,
+    pub(crate) disk_limit_mib: Option<u64>,
+    pub(crate) port: Option<u16>,
+}
+
+impl Postgres {
+    /// A throwaway server: durability off, any free port.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Turns `fsync`, `synchronous_commit` and `full_page_writes` on, as a crash scenario needs.
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// Puts the data folder, without the write-ahead log, on a filesystem of this size, so that
+    /// [`Fault::DiskFull`](crate::Fault::DiskFull) can fill it. A fresh cluster takes about 25 MiB.
+    pub fn disk_limit_mib(mut self, mib: u64) -> Self {
+        self.disk_limit_mib = Some(mib);
+        self
+    }
+
+    /// Listens on this port instead of any free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+}
+
+/// A Redis server.
+#[derive(Debug, Clone, Default)]
+pub struct Redis {
+    pub(crate) durable: bool,
+    pub(crate) port: Option<u16>,
+}
+
+impl Redis {
+    /// A throwaway server: nothing is written to disk, any free port.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes every change to an append-only file before it is acknowledged.
+    pub fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+
+    /// Listens on this port instead of any free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+}
+
+/// The application under test: a command that runs as a process, or in a container under the docker provider.
+///
+/// `{port}` in an argument or a value stands for the port that the harness picked. An application that listens is
+/// ready once `GET` on its readiness path answers 200; one that does not ([`App::worker`]) is ready once it runs.
+///
+/// ```
+/// use seaworthy_harness::App;
+///
+/// let app = App::server("target/debug/shop", "/readyz").args(["serve", "--listen", "127.0.0.1:{port}"]);
+/// # let _ = app;
+/// ```
+#[derive(Debug, Clone)]
+pub struct App {
+    pub(crate) command: PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) ready_path: Option<String>,
+}
+
+impl App {
+    /// An application that serves HTTP (and WebSockets).
+    pub fn server(command: impl Into<PathBuf>, ready_path: impl Into<String>) -> Self {
+        App { ready_path: Some(ready_path.into()), ..App::worker(command) }
+    }
+
+    /// An application that does not listen.
+    pub fn worker(command: impl Into<PathBuf>) -> Self {
+        App { command: command.into(), args: Vec::new(), env: Vec::new(), ready_path: None }
+    }
+
+    /// Adds arguments.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The application with its port filled in.
+    pub(crate) fn on_port(mut self, port: u16) -> Self {
+        let port = port.to_string();
+        let values = self.env.iter_mut().map(|(_, value)| value);
+        self.args.iter_mut().chain(values).for_each(|text| *text = text.replace("{port}", &port));
+        self
+    }
+}
+
+/// A service of any kind, as a provider gets it.
+#[derive(Debug, Clone)]
+pub(crate) enum Spec {
+    /// A Postgres server.
+    Postgres(Postgres),
+    /// A Redis server.
+    Redis(Redis),
+    /// The application under test.
+    App(App),
+}

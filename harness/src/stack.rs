@@ -1,0 +1,292 @@
+//! The services of a test, started together and gone together.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use nix::sys::statvfs::statvfs;
+use seaworthy_fault_proxy::Proxies;
+
+use crate::{
+    Error, Service,
+    guardian::Guardian,
+    provider::{Chosen, ProviderChoice, Site, choose},
+    spec::{App, Postgres, Redis, Spec},
+};
+
+/// What a stack's data may need, in MiB.
+const NEEDED_MIB: u64 = 192;
+
+/// Real services for a test, each reachable directly and through a fault proxy of its own.
+///
+/// Whatever ends the stack (a drop, a panic, Ctrl-C, kill -9) ends its processes and containers and removes its
+/// folder: a guardian process notices and cleans up.
+///
+/// ```no_run
+/// use seaworthy_harness::{App, Fault, Postgres, Redis, Stack};
+///
+/// # async fn example() -> Result<(), seaworthy_harness::Error> {
+/// let stack = Stack::builder()
+///     .postgres(Postgres::new())
+///     .redis(Redis::new())
+///     .websocket(|stack| {
+///         App::server("target/debug/shop", "/readyz")
+///             .args(["serve", "--listen", "127.0.0.1:{port}"])
+///             .env("DATABASE_URL", stack.postgres().url())
+///             .env("REDIS_URL", stack.redis().url())
+///     })
+///     .start()
+///     .await?;
+///
+/// let outage = stack.postgres().inject(Fault::Down).await?;
+/// // … the shop must answer 503, and quickly …
+/// outage.heal().await?;
+/// stack.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Stack {
+    services: Mutex<BTreeMap<String, Service>>,
+    proxies: Proxies,
+    provider: Provider,
+    ready_deadline: Duration,
+    /// Last, so that the services are dropped before the guardian sweeps.
+    site: Site,
+}
+
+struct Provider(Chosen);
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.why)
+    }
+}
+
+type AppOf = Box<dyn FnOnce(&Stack) -> App + Send>;
+
+/// A stack that is being set up.
+#[must_use]
+pub struct StackBuilder {
+    provider: ProviderChoice,
+    seed: u64,
+    ready_deadline: Duration,
+    servers: Vec<(String, Spec)>,
+    websocket: Option<AppOf>,
+}
+
+impl Stack {
+    /// An empty stack, with the provider `auto`.
+    pub fn builder() -> StackBuilder {
+        StackBuilder {
+            provider: ProviderChoice::Auto,
+            seed: 0,
+            ready_deadline: Duration::from_secs(30),
+            servers: Vec::new(),
+            websocket: None,
+        }
+    }
+
+    /// The Postgres server.
+    ///
+    /// # Panics
+    ///
+    /// When the stack was built without one.
+    pub fn postgres(&self) -> Service {
+        self.expect("postgres")
+    }
+
+    /// The Redis server.
+    ///
+    /// # Panics
+    ///
+    /// When the stack was built without one.
+    pub fn redis(&self) -> Service {
+        self.expect("redis")
+    }
+
+    /// The application that serves WebSockets.
+    ///
+    /// # Panics
+    ///
+    /// When the stack was built without one.
+    pub fn websocket(&self) -> Service {
+        self.expect("websocket")
+    }
+
+    /// The service of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownService`].
+    pub fn service(&self, name: &str) -> Result<Service, Error> {
+        let services = self.services();
+        services.get(name).cloned().ok_or_else(|| Error::UnknownService {
+            name: name.to_owned(),
+            known: services.keys().cloned().collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Starts an application beside the services, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] or [`Error::Deadline`] when it does not become ready.
+    pub async fn start_app(&self, name: &str, app: App) -> Result<Service, Error> {
+        self.start_service(name, &Spec::App(app)).await
+    }
+
+    /// `docker`, `native` or `external`.
+    pub fn provider(&self) -> &'static str {
+        self.provider.0.provider.name()
+    }
+
+    /// One line that says which provider was taken, and why.
+    pub fn provider_line(&self) -> &str {
+        &self.provider.0.why
+    }
+
+    /// The folder of the stack's files, which goes with it.
+    pub fn folder(&self) -> &Path {
+        self.site.guardian.folder()
+    }
+
+    /// Ends every service and removes everything that belongs to the stack. A drop does the same, blocking.
+    pub async fn stop(self) {
+        let services: Vec<Service> = std::mem::take(&mut *self.services()).into_values().collect();
+        for service in &services {
+            service.instance().release().await;
+        }
+        // The services' and the guardian's clean-up blocks for a moment.
+        let _ = tokio::task::spawn_blocking(move || drop((services, self))).await;
+    }
+
+    async fn start_service(&self, name: &str, spec: &Spec) -> Result<Service, Error> {
+        let instance = self.provider.0.provider.start(&self.site, name, spec).await?;
+        let service = Service::new(name, spec, instance, &self.proxies, self.ready_deadline).await?;
+        service.wait_until_ready().await?;
+        self.services().insert(name.to_owned(), service.clone());
+        Ok(service)
+    }
+
+    fn expect(&self, name: &str) -> Service {
+        self.service(name).unwrap_or_else(|error| panic!("{error}: ask the builder for it"))
+    }
+
+    fn services(&self) -> MutexGuard<'_, BTreeMap<String, Service>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StackBuilder {
+    /// Takes this provider instead of `auto`.
+    pub fn provider(mut self, provider: ProviderChoice) -> Self {
+        self.provider = provider;
+        self
+    }
+
+    /// The seed of every random decision of the fault proxies.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How long a service may take to become ready, also after a fault (default 30 s).
+    pub fn ready_deadline(mut self, deadline: Duration) -> Self {
+        self.ready_deadline = deadline;
+        self
+    }
+
+    /// Adds a Postgres server.
+    pub fn postgres(mut self, postgres: Postgres) -> Self {
+        self.servers.push(("postgres".to_owned(), Spec::Postgres(postgres)));
+        self
+    }
+
+    /// Adds a Redis server.
+    pub fn redis(mut self, redis: Redis) -> Self {
+        self.servers.push(("redis".to_owned(), Spec::Redis(redis)));
+        self
+    }
+
+    /// Adds the application that serves WebSockets (and HTTP); it is told where the other services are.
+    pub fn websocket(mut self, app: impl FnOnce(&Stack) -> App + Send + 'static) -> Self {
+        self.websocket = Some(Box::new(app));
+        self
+    }
+
+    /// Starts everything and waits until it is ready.
+    ///
+    /// Needs a multi-threaded tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps a service from becoming ready; nothing is left behind then.
+    pub async fn start(self) -> Result<Stack, Error> {
+        let chosen = choose(self.provider).await?;
+        let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
+        let guardian = Guardian::start(root_folder()?.join(format!("seaworthy-{id}")), &id)?;
+        let stack = Stack {
+            services: Mutex::default(),
+            proxies: Proxies::with_seed(self.seed),
+            provider: Provider(chosen),
+            ready_deadline: self.ready_deadline,
+            site: Site { id, guardian },
+        };
+        // An early return drops the stack, and with it whatever has been started.
+        futures_util::future::try_join_all(
+            self.servers.iter().map(|(name, spec)| stack.start_service(name, spec)),
+        )
+        .await?;
+        if let Some(app) = self.websocket {
+            let app = app(&stack);
+            stack.start_app("websocket", app).await?;
+        }
+        Ok(stack)
+    }
+}
+
+/// Where stacks keep their files: `SEAWORTHY_DIR`, else memory where the system has a filesystem in it with enough
+/// room, else the folder for temporary files.
+fn root_folder() -> Result<PathBuf, Error> {
+    if let Some(folder) = env::var_os("SEAWORTHY_DIR").map(PathBuf::from) {
+        return match free_mib(&folder)? {
+            free_mib if free_mib < NEEDED_MIB => {
+                Err(Error::NoSpace { path: folder, free_mib, needed_mib: NEEDED_MIB })
+            }
+            _ => Ok(folder),
+        };
+    }
+    let candidates = [PathBuf::from("/dev/shm"), env::temp_dir()];
+    let mut best = (0, env::temp_dir());
+    for folder in candidates {
+        match free_mib(&folder) {
+            Ok(free) if free >= NEEDED_MIB => return Ok(folder),
+            Ok(free) if free > best.0 => best = (free, folder),
+            _ => {}
+        }
+    }
+    Err(Error::NoSpace { path: best.1, free_mib: best.0, needed_mib: NEEDED_MIB })
+}
+
+/// Where stacks keep their files, and how much room there is, in one line.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`], [`Error::Folder`].
+pub fn data_folder() -> Result<String, Error> {
+    let folder = root_folder()?;
+    Ok(format!("{} with {} MiB free", folder.display(), free_mib(&folder)?))
+}
+
+fn free_mib(folder: &Path) -> Result<u64, Error> {
+    let stat = statvfs(folder)
+        .map_err(|errno| Error::Folder { path: folder.to_owned(), why: errno.desc().to_owned() })?;
+    #[allow(clippy::useless_conversion, reason = "the types differ between systems")]
+    let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    Ok(free / (1024 * 1024))
+}

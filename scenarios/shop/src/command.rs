@@ -1,0 +1,168 @@
+//! The shop's command line, and its processes.
+
+use std::{ffi::OsString, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use seaworthy_queue::{Backoff, Queue, Worker};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::{fulfilment::fulfil, live::Hub, relay, schema::migrate, server};
+
+/// A small shop: the reference application of Seaworthy.
+#[derive(Debug, Parser)]
+#[command(name = "shop")]
+pub struct Shop {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Serve HTTP and WebSockets.
+    Serve {
+        #[command(flatten)]
+        services: Services,
+        /// The address to listen on.
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: String,
+    },
+    /// Fulfil orders.
+    Work {
+        #[command(flatten)]
+        services: Services,
+        #[command(flatten)]
+        work: Work,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Services {
+    /// The Postgres database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// The Redis server.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    redis_url: String,
+}
+
+#[derive(Debug, Args)]
+struct Work {
+    /// Orders that are packed at once.
+    #[arg(long, default_value_t = 8)]
+    concurrency: usize,
+    /// How long it takes to pack an order, in milliseconds.
+    #[arg(long, default_value_t = 100)]
+    packing_ms: u64,
+    /// How often a worker says that it is alive, in milliseconds.
+    #[arg(long, default_value_t = 2_000)]
+    heartbeat_ms: u64,
+    /// After how long without that it is taken for dead, in milliseconds.
+    #[arg(long, default_value_t = 10_000)]
+    lease_timeout_ms: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("can't connect to Postgres: {0}")]
+    Postgres(#[from] sqlx::Error),
+    #[error("the Redis URL is not valid: {0}")]
+    Redis(#[from] redis::RedisError),
+    #[error("the shop's tables can't be made: {0}")]
+    Migration(#[from] seaworthy_queue::Error),
+    #[error("can't listen on {address}: {source}")]
+    Listen { address: String, source: std::io::Error },
+}
+
+/// Runs the shop with these arguments, the program's name first, until it is told to stop.
+pub async fn run_command<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> ExitCode {
+    match Shop::try_parse_from(args) {
+        Ok(shop) => shop.run().await,
+        Err(error) => {
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+        }
+    }
+}
+
+impl Shop {
+    /// Runs until it is told to stop.
+    pub async fn run(self) -> ExitCode {
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+        let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        let logging =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+        // Another part of the process may log already.
+        let _ = logging.try_init();
+        let outcome = match self.role {
+            Role::Serve { services, listen } => serve(services, listen).await,
+            Role::Work { services, work } => run_worker(services, work).await,
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("shop: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Services {
+    async fn connect(&self) -> Result<(PgPool, redis::Client), StartError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(1))
+            .connect(&self.database_url)
+            .await?;
+        let redis = redis::Client::open(self.redis_url.as_str())?;
+        migrate(&pool).await?;
+        Ok((pool, redis))
+    }
+}
+
+async fn serve(services: Services, listen: String) -> Result<(), StartError> {
+    let (pool, redis) = services.connect().await?;
+    let (hub, listening) = Hub::new(redis.clone());
+    tokio::spawn(listening);
+    tokio::spawn(relay::run(pool.clone(), redis.clone()));
+    let fail = |source| StartError::Listen { address: listen.clone(), source };
+    let listener = TcpListener::bind(&listen).await.map_err(fail)?;
+    info!(%listen, "the shop is open");
+    let router = server::router(server::Server { pool, redis, hub });
+    axum::serve(listener, router).with_graceful_shutdown(told_to_stop()).await.map_err(fail)
+}
+
+async fn run_worker(services: Services, work: Work) -> Result<(), StartError> {
+    const DRAIN: Duration = Duration::from_secs(10);
+    let (pool, redis) = services.connect().await?;
+    tokio::spawn(relay::run(pool.clone(), redis));
+    let packing = Duration::from_millis(work.packing_ms);
+    let worker = Worker::new(Queue::new(pool.clone()))
+        .concurrency(work.concurrency)
+        .heartbeat(Duration::from_millis(work.heartbeat_ms), Duration::from_millis(work.lease_timeout_ms))
+        .poll(Duration::from_millis(20))
+        .backoff(Backoff::exponential(Duration::from_millis(200), Duration::from_secs(2)))
+        .handle("fulfil", move |job| fulfil(pool.clone(), packing, job))
+        .start();
+    info!("a worker is at work");
+    told_to_stop().await;
+    worker.drain(DRAIN).await;
+    Ok(())
+}
+
+/// Ctrl-C, or SIGTERM from a service manager.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+}

@@ -1,0 +1,31 @@
+//! The disk of Postgres' data fills up, then space returns.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use seaworthy_harness::{
+    Fault, Schedule,
+    check::exercised,
+    reports::{Check, Verdict},
+};
+
+use crate::Scenario;
+
+pub(crate) const SCENARIO: Scenario = Scenario {
+    name: "disk-full",
+    summary: "The disk of Postgres' data fills up, then space returns.",
+    disk_limit_mib: Some(96),
+    drain_limit: Duration::from_secs(10),
+    faults: |random| {
+        let full = Duration::from_millis(random.random_range(3_500..4_500));
+        Schedule::quiet().fault(Duration::from_millis(1_800), full, "postgres", Fault::DiskFull)
+    },
+    exercised: |seen| {
+        let survived = if seen.postgres_survived {
+            Check::new("Postgres survives", Verdict::Held, "the same server runs as before")
+        } else {
+            Check::new("Postgres survives", Verdict::Violated, "it was restarted in between")
+        };
+        vec![survived, exercised("requests met the full disk", seen.refused, "requests were refused")]
+    },
+};

@@ -1,0 +1,7 @@
+//! The `seaworthy` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    seaworthy_scenarios::cli::main()
+}

@@ -1,0 +1,325 @@
+//! Plays a scenario: the shop on real services, load and watchers, faults, and the checks.
+
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use seaworthy_factories::{Factory, Seed};
+use seaworthy_harness::{
+    App, Counts, Error, History, Load, Outcome, Postgres, ProviderChoice, Redis, Stack, check,
+    reports::{FaultWindow, Number, OutcomeKind, Sample, ScenarioRecord, Status},
+};
+use seaworthy_queue::Stats;
+use seaworthy_shop::Bug;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::{
+    Evidence, Scenario,
+    orders::{Customer, OrderFactory},
+    truth::{Canary, Truth},
+    watcher::Watcher,
+};
+
+/// Orders per second.
+const RATE: f64 = 40.0;
+/// How long the load goes on after the last fault.
+const CALM: Duration = Duration::from_secs(2);
+/// How long a customer waits for an answer.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Workers, each a process.
+const WORKERS: usize = 2;
+/// WebSocket clients, among which the orders are divided.
+const WATCHERS: usize = 4;
+/// How long the queue may take to come to rest in the end.
+const REST_LIMIT: Duration = Duration::from_secs(30);
+/// How long watchers may take to hear the last news.
+const NEWS_LIMIT: Duration = Duration::from_secs(5);
+/// A pause between two looks at the truth.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// How a scenario is to be played.
+#[derive(Debug, Clone)]
+pub struct Voyage {
+    /// The program that is the shop when its first argument is `shop`.
+    pub program: PathBuf,
+    /// Where the services come from.
+    pub provider: ProviderChoice,
+    /// The seed of the orders, the schedule and the faults.
+    pub seed: u64,
+    /// A bug to plant, in a program that was built with bugs.
+    pub bug: Option<Bug>,
+}
+
+/// A look at a scenario while it is played.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// The time since the load began.
+    pub elapsed: Duration,
+    /// How the requests so far ended.
+    pub counts: Counts,
+    /// The faults that are on now, `target fault` each.
+    pub faults: Vec<String>,
+}
+
+/// A scenario's record, and where it was played.
+#[derive(Debug)]
+pub struct Played {
+    /// The record.
+    pub record: ScenarioRecord,
+    /// The provider that was taken, and why.
+    pub provider: String,
+}
+
+impl Voyage {
+    /// Plays the scenario. A machine or provider that can't inject its faults makes it skipped, which is not held.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the services from running.
+    pub async fn play(&self, scenario: &Scenario, progress: impl Fn(Progress)) -> Result<Played, Error> {
+        let started = Instant::now();
+        let mut played = match self.sail(scenario, progress).await {
+            Err(error @ Error::Unsupported { .. }) => {
+                let mut record = ScenarioRecord::new(scenario.name, scenario.summary);
+                record.status = Status::Skipped(error.to_string());
+                Played { record, provider: String::new() }
+            }
+            other => other?,
+        };
+        played.record.took = started.elapsed();
+        Ok(played)
+    }
+
+    async fn sail(&self, scenario: &Scenario, progress: impl Fn(Progress)) -> Result<Played, Error> {
+        let stack = self.fit_out(scenario).await?;
+        let shop_url = stack.websocket().url();
+        let truth = Truth::connect(&stack.postgres().direct_url()).await.map_err(postgres_failed)?;
+        let canary = Canary::connect(&stack.postgres().direct_url()).await.map_err(postgres_failed)?;
+
+        let schedule = scenario.schedule(self.seed);
+        let history = History::start();
+        let watchers: Vec<Watcher> = (0..WATCHERS).map(|_| Watcher::start(&shop_url)).collect();
+        let customer = Customer::new(&shop_url, DEADLINE);
+        let load = Load { rate: RATE, duration: schedule.end() + CALM, deadline: DEADLINE };
+        let faults_on = Mutex::new(Vec::new());
+
+        let placing = load.run("place-order", &history, |number| {
+            let order = OrderFactory.make_one(Seed(self.seed), number);
+            watchers[number as usize % WATCHERS].watch(order.id);
+            let placed = customer.clone().place(order.clone());
+            (order.id.to_string(), async move { placed.await.1 })
+        });
+        let breaking = async {
+            let windows = schedule.play(&stack, &history, |event, begins| {
+                let name = format!("{} {}", event.target, event.fault.name());
+                let mut on = faults_on.lock().unwrap_or_else(PoisonError::into_inner);
+                if begins { on.push(name) } else { on.retain(|other| *other != name) }
+            });
+            let windows = windows.await?;
+            let drained = drain(&truth, &accepted(&history), scenario.drain_limit).await;
+            Ok::<_, Error>((windows, drained))
+        };
+        let reporting = async {
+            loop {
+                let faults = faults_on.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                progress(Progress { elapsed: history.now(), counts: history.counts(), faults });
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let ((), (windows, drained)) = tokio::select! {
+            both = async { tokio::try_join!(async { placing.await; Ok(()) }, breaking) } => both?,
+            () = reporting => unreachable!("reporting never ends"),
+        };
+
+        let rested = rest(&truth).await;
+        let outcome =
+            Outcomes { history: &history, watchers: &watchers, truth: &truth, windows, drained, rested };
+        let survived = canary.is_alive().await;
+        let mut record = outcome.judge(scenario, survived).await.map_err(postgres_failed)?;
+        record.replay =
+            format!("seaworthy run {} --seed {} --provider {}", scenario.name, self.seed, stack.provider());
+        let provider = stack.provider_line().to_owned();
+        drop(watchers);
+        stack.stop().await;
+        Ok(Played { record, provider })
+    }
+
+    /// Starts Postgres (durable), Redis, the shop and its workers.
+    async fn fit_out(&self, scenario: &Scenario) -> Result<Stack, Error> {
+        let mut postgres = Postgres::new().durable(true);
+        if let Some(mib) = scenario.disk_limit_mib {
+            postgres = postgres.disk_limit_mib(mib);
+        }
+        let server =
+            App::server(&self.program, "/readyz").args(["shop", "serve", "--listen", "127.0.0.1:{port}"]);
+        let bug = self.bug;
+        let stack = Stack::builder()
+            .provider(self.provider)
+            .seed(self.seed)
+            .postgres(postgres)
+            .redis(Redis::new())
+            .websocket(move |stack| crew(server, stack, bug))
+            .start()
+            .await?;
+        for number in 1..=WORKERS {
+            let worker = App::worker(&self.program)
+                .args(["shop", "work", "--heartbeat-ms", "500", "--lease-timeout-ms", "2000"])
+                .args(["--packing-ms", "100", "--concurrency", "8"]);
+            stack.start_app(&format!("worker-{number}"), crew(worker, &stack, bug)).await?;
+        }
+        Ok(stack)
+    }
+}
+
+/// Tells a process of the shop where its services are: behind their fault proxies.
+fn crew(app: App, stack: &Stack, bug: Option<Bug>) -> App {
+    let app = app.env("DATABASE_URL", stack.postgres().url()).env("REDIS_URL", stack.redis().url());
+    match bug {
+        Some(bug) => app.env("SHOP_BUG", bug.name()),
+        None => app,
+    }
+}
+
+/// The orders that customers were told were placed.
+fn accepted(history: &History) -> Vec<Uuid> {
+    let operations = history.operations();
+    let ok = operations.iter().filter(|operation| operation.outcome == Outcome::Ok);
+    ok.filter_map(|operation| operation.key.parse().ok()).collect()
+}
+
+/// How long it takes until these orders are fulfilled; nothing when they aren't within the limit, or never will be.
+async fn drain(truth: &Truth, orders: &[Uuid], limit: Duration) -> Option<Duration> {
+    let started = Instant::now();
+    while started.elapsed() <= limit {
+        // Asked before the orders are counted: work that ends in between is seen as done.
+        let idle = truth.queue().await.is_ok_and(|stats| stats.ready + stats.scheduled + stats.leased == 0);
+        match truth.unfulfilled(orders).await {
+            Ok(0) => return Some(started.elapsed()),
+            Ok(_) if idle => return None,
+            _ => sleep(LOOK).await,
+        }
+    }
+    None
+}
+
+/// Waits until the queue has nothing left to do, so that whatever could still happen twice has happened.
+async fn rest(truth: &Truth) -> Option<Stats> {
+    let give_up = Instant::now() + REST_LIMIT;
+    while Instant::now() < give_up {
+        match truth.queue().await {
+            Ok(stats) if stats.ready + stats.scheduled + stats.leased == 0 => return Some(stats),
+            _ => sleep(LOOK).await,
+        }
+    }
+    None
+}
+
+struct Outcomes<'a> {
+    history: &'a History,
+    watchers: &'a [Watcher],
+    truth: &'a Truth,
+    windows: Vec<FaultWindow>,
+    drained: Option<Duration>,
+    rested: Option<Stats>,
+}
+
+impl Outcomes<'_> {
+    async fn judge(
+        self,
+        scenario: &Scenario,
+        postgres_survived: bool,
+    ) -> Result<ScenarioRecord, sqlx::Error> {
+        let states = self.truth.states().await?;
+        let fulfilments = self.truth.fulfilments().await?;
+        let now = self.history.now();
+        let accepted = accepted(self.history);
+        let counts = self.history.counts();
+        let fulfilled: Vec<Uuid> = fulfilments.iter().map(|(order, _)| *order).collect();
+        let present: HashSet<Uuid> = fulfilled.iter().copied().collect();
+        let watched = self.watched_states(&states).await;
+
+        let evidence = Evidence {
+            refused: counts.failed + counts.unknown,
+            queue: self.rested.unwrap_or_default(),
+            windows: self.windows.clone(),
+            fulfilled_at: fulfilments.iter().map(|(_, ago)| now.saturating_sub(*ago)).collect(),
+            postgres_survived,
+        };
+        let mut record = ScenarioRecord::new(scenario.name, scenario.summary);
+        record.checks = vec![
+            check::nothing_lost("every accepted order is fulfilled", &accepted, &present),
+            check::nothing_twice("no fulfilment is recorded twice", &fulfilled),
+            check::all_answered("every request is answered within its deadline", self.history, DEADLINE),
+            check::final_states_agree("every WebSocket client ends with the true states", &watched),
+            check::within("work drains after the last fault", self.drained, scenario.drain_limit),
+            check::within("the queue comes to rest", self.rested.map(|_| Duration::ZERO), REST_LIMIT),
+        ];
+        record.checks.extend((scenario.exercised)(&evidence));
+        record.numbers = self.numbers(&accepted, &fulfilled, &evidence);
+        record.samples = self.history.operations().iter().map(sample).collect();
+        record.samples.sort_by_key(|sample| sample.at);
+        record.faults = self.windows;
+        Ok(record)
+    }
+
+    /// What each watcher saw last of each order, beside what is true, once the last news had time to arrive.
+    async fn watched_states(
+        &self,
+        states: &std::collections::HashMap<Uuid, String>,
+    ) -> Vec<(String, Option<String>, String)> {
+        let give_up = Instant::now() + NEWS_LIMIT;
+        loop {
+            let seen: Vec<_> = states
+                .iter()
+                .map(|(order, state)| {
+                    let seen = self.watchers.iter().find_map(|watcher| watcher.last_seen(*order));
+                    (order.to_string(), seen, state.clone())
+                })
+                .collect();
+            let agree = seen.iter().all(|(_, seen, state)| seen.as_ref() == Some(state));
+            if agree || Instant::now() > give_up {
+                return seen;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn numbers(&self, accepted: &[Uuid], fulfilled: &[Uuid], evidence: &Evidence) -> Vec<Number> {
+        let number = |name: &str, value: String| Number { name: name.to_owned(), value };
+        let last_fault = self.windows.iter().map(|window| window.to).max().unwrap_or_default();
+        let operations = self.history.operations();
+        let not_ok = operations.iter().filter(|operation| operation.outcome != Outcome::Ok);
+        let last_refused = not_ok.map(|operation| operation.ended).max().unwrap_or_default();
+        let drained =
+            self.drained.map_or_else(|| "never".to_owned(), |took| format!("{} ms", took.as_millis()));
+        vec![
+            number("Orders accepted", accepted.len().to_string()),
+            number("Fulfilments recorded", fulfilled.len().to_string()),
+            number("Jobs taken back from dead workers", evidence.queue.rescued.to_string()),
+            number("Dead letters", evidence.queue.dead.to_string()),
+            number(
+                "Refusals went on after the last fault for",
+                format!("{} ms", last_refused.saturating_sub(last_fault).as_millis()),
+            ),
+            number("Work drained after the last fault in", drained),
+        ]
+    }
+}
+
+fn sample(operation: &seaworthy_harness::Operation) -> Sample {
+    let outcome = match operation.outcome {
+        Outcome::Ok => OutcomeKind::Ok,
+        Outcome::Failed(_) => OutcomeKind::Failed,
+        Outcome::Unknown(_) => OutcomeKind::Unknown,
+        Outcome::TimedOut => OutcomeKind::TimedOut,
+    };
+    Sample { at: operation.intended, latency: operation.latency(), outcome }
+}
+
+fn postgres_failed(source: sqlx::Error) -> Error {
+    Error::Database { service: "postgres".to_owned(), source }
+}
