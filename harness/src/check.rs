@@ -106,6 +106,15 @@ pub fn within(name: &str, took: Option<Duration>, limit: Duration) -> Check {
     }
 }
 
+/// Nothing of the kind happened.
+pub fn none(name: &str, found: &[String]) -> Check {
+    let named: Vec<&String> = found.iter().collect();
+    match found.len() {
+        0 => Check::new(name, Verdict::Held, "none did"),
+        count => Check::new(name, Verdict::Violated, format!("{count} did: {}", first(&named))),
+    }
+}
+
 /// The run met what it was meant to meet: without that, the other checks say little.
 pub fn exercised(name: &str, times: u64, what: &str) -> Check {
     let verdict = if times > 0 { Verdict::Held } else { Verdict::Unknown };

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     Error,
     provider::{Instance, Login},
-    spec::Spec,
+    spec::{Ready, Spec},
 };
 
 /// A pause between two looks at a service that is not ready yet.
@@ -41,7 +41,7 @@ enum Kind {
     Postgres,
     Redis,
     Http { ready_path: String },
-    Worker,
+    Worker { ready_text: String },
 }
 
 impl fmt::Debug for Service {
@@ -62,9 +62,9 @@ impl Service {
         let kind = match spec {
             Spec::Postgres(_) => Kind::Postgres,
             Spec::Redis(_) => Kind::Redis,
-            Spec::App(app) => match &app.ready_path {
-                Some(path) => Kind::Http { ready_path: path.clone() },
-                None => Kind::Worker,
+            Spec::App(app) => match app.ready.clone() {
+                Ready::Path(ready_path) => Kind::Http { ready_path },
+                Ready::Log(ready_text) => Kind::Worker { ready_text },
             },
         };
         let proxy = match instance.address() {
@@ -101,7 +101,8 @@ impl Service {
         self.inner.instance.log().await
     }
 
-    /// Waits until the service answers a real query (past the proxy): `select 1`, `PING`, or a 200 on its readiness path.
+    /// Waits until the service answers a real query (past the proxy): `select 1`, `PING`, a 200
+    /// on its readiness path, or, for a worker, its word in the log.
     ///
     /// # Errors
     ///
@@ -132,6 +133,11 @@ impl Service {
         }
     }
 
+    /// Why the service is not running, if it isn't.
+    pub async fn ended(&self) -> Option<String> {
+        self.inner.instance.ended().await
+    }
+
     pub(crate) fn instance(&self) -> &dyn Instance {
         &*self.inner.instance
     }
@@ -160,8 +166,8 @@ impl Service {
                 }
                 Err(format!("{status} {}", response.text().await.unwrap_or_default()))
             }
-            // Whether it ended is looked at anyway.
-            Kind::Worker => self.inner.instance.ended().await.map_or(Ok(()), Err),
+            Kind::Worker { ready_text } if self.inner.instance.said(ready_text).await => Ok(()),
+            Kind::Worker { ready_text } => Err(format!("it has not said `{ready_text}` yet")),
         }
     }
 
@@ -176,7 +182,7 @@ impl Service {
             Kind::Postgres => format!("postgres://{login}{address}/{database}"),
             Kind::Redis if database.is_empty() => format!("redis://{login}{address}"),
             Kind::Redis => format!("redis://{login}{address}/{database}"),
-            Kind::Http { .. } | Kind::Worker => format!("http://{address}"),
+            Kind::Http { .. } | Kind::Worker { .. } => format!("http://{address}"),
         }
     }
 }

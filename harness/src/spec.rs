@@ -72,7 +72,8 @@ impl Redis {
 /// The application under test: a command that runs as a process, or in a container under the docker provider.
 ///
 /// `{port}` in an argument or a value stands for the port that the harness picked. An application that listens is
-/// ready once `GET` on its readiness path answers 200; one that does not ([`App::worker`]) is ready once it runs.
+/// ready once `GET` on its readiness path answers 200; one that does not ([`App::worker`]) is ready once it says so in its
+/// log.
 ///
 /// ```
 /// use seaworthy_harness::App;
@@ -85,18 +86,35 @@ pub struct App {
     pub(crate) command: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
-    pub(crate) ready_path: Option<String>,
+    pub(crate) ready: Ready,
+}
+
+/// How an application shows that it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// `GET` on this path answers 200.
+    Path(String),
+    /// It writes a line with this text to its standard output or error.
+    Log(String),
 }
 
 impl App {
-    /// An application that serves HTTP (and WebSockets).
+    /// An application that serves HTTP (and WebSockets), and answers 200 on `ready_path` once it is ready.
     pub fn server(command: impl Into<PathBuf>, ready_path: impl Into<String>) -> Self {
-        App { ready_path: Some(ready_path.into()), ..App::worker(command) }
+        Self::new(command.into(), Ready::Path(ready_path.into()))
     }
 
-    /// An application that does not listen.
-    pub fn worker(command: impl Into<PathBuf>) -> Self {
-        App { command: command.into(), args: Vec::new(), env: Vec::new(), ready_path: None }
+    /// An application that does not listen, and writes `ready_text` to its log (standard output or error) once it is ready.
+    pub fn worker(command: impl Into<PathBuf>, ready_text: impl Into<String>) -> Self {
+        Self::new(command.into(), Ready::Log(ready_text.into()))
+    }
+
+    fn new(command: PathBuf, ready: Ready) -> Self {
+        App { command, args: Vec::new(), env: Vec::new(), ready }
+    }
+
+    pub(crate) fn listens(&self) -> bool {
+        matches!(self.ready, Ready::Path(_))
     }
 
     /// Adds arguments.

@@ -131,6 +131,11 @@ impl Stack {
         })
     }
 
+    /// Every service, by name.
+    pub fn all(&self) -> Vec<Service> {
+        self.services().values().cloned().collect()
+    }
+
     /// Starts an application beside the services, and waits until it is ready.
     ///
     /// # Errors

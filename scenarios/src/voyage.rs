@@ -139,7 +139,9 @@ impl Voyage {
         let outcome =
             Outcomes { history: &history, watchers: &watchers, truth: &truth, windows, drained, rested };
         let survived = canary.is_alive().await;
+        let ended = ended(&stack).await;
         let mut record = outcome.judge(scenario, survived).await.map_err(postgres_failed)?;
+        record.checks.push(check::none("no process ended by itself", &ended));
         record.replay =
             format!("seaworthy run {} --seed {} --provider {}", scenario.name, self.seed, stack.provider());
         let provider = stack.provider_line().to_owned();
@@ -166,13 +168,24 @@ impl Voyage {
             .start()
             .await?;
         for number in 1..=WORKERS {
-            let worker = App::worker(&self.program)
+            let worker = App::worker(&self.program, "a worker is at work")
                 .args(["shop", "work", "--heartbeat-ms", "500", "--lease-timeout-ms", "2000"])
                 .args(["--packing-ms", "100", "--concurrency", "8"]);
             stack.start_app(&format!("worker-{number}"), crew(worker, &stack, bug)).await?;
         }
         Ok(stack)
     }
+}
+
+/// The services that are not running, and why.
+async fn ended(stack: &Stack) -> Vec<String> {
+    let mut ended = Vec::new();
+    for service in stack.all() {
+        if let Some(why) = service.ended().await {
+            ended.push(format!("{}: {why}", service.name()));
+        }
+    }
+    ended
 }
 
 /// Tells a process of the shop where its services are: behind their fault proxies.

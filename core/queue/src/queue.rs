@@ -1,6 +1,5 @@
 //! The producer's side of the queue, and what an operator asks of it.
 
-use std::time::Duration;
 
 use sqlx::{
     PgConnection, PgPool, Row,
@@ -168,10 +167,4 @@ impl Queue {
     pub async fn promote_due(&self) -> Result<u64, Error> {
         store::promote_due(&self.pool).await
     }
-}
-
-/// The lease time of a worker as Postgres takes it.
-pub(crate) fn interval(duration: Duration) -> Result<sqlx::postgres::types::PgInterval, Error> {
-    sqlx::postgres::types::PgInterval::try_from(duration)
-        .map_err(|error| Error::Database(sqlx::Error::Encode(error)))
 }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row, postgres::PgRow, types::Uuid};
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, PgPool, Row,
+    postgres::{PgRow, types::PgInterval},
+    types::Uuid,
+};
 
-use crate::{Error, JobId, LeasedJob, NewJob, queue::interval};
+use crate::{Error, JobId, LeasedJob, NewJob};
 
 /// Rows that one maintenance statement handles at most.
 const MAINTENANCE_BATCH: i64 = 256;
@@ -44,7 +48,7 @@ pub(crate) async fn register_worker(
          on conflict (id) do update set beat_at = clock_timestamp()",
     )
     .bind(worker)
-    .bind(interval(lease_timeout)?)
+    .bind(interval(lease_timeout))
     .execute(pool)
     .await?;
     Ok(())
@@ -190,7 +194,7 @@ pub(crate) async fn fail(
                  values ($1, clock_timestamp() + $2, $3)",
             )
             .bind(job.0)
-            .bind(interval(wait)?)
+            .bind(interval(wait))
             .bind(attempt + 1)
             .execute(&mut *tx)
             .await?;
@@ -326,4 +330,11 @@ async fn take_back(tx: &mut PgConnection, tokens: &[Uuid], why: &str) -> Result<
         .execute(tx)
         .await?;
     Ok(u64::try_from(rescued).unwrap_or(0))
+}
+
+/// A duration as Postgres takes it, in whole microseconds; a century at most, so that it can be added to a time.
+fn interval(duration: Duration) -> PgInterval {
+    const CENTURY: i64 = 100 * 365 * 86_400 * 1_000_000;
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(CENTURY).min(CENTURY);
+    PgInterval { months: 0, days: 0, microseconds }
 }

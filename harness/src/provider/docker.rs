@@ -1,6 +1,13 @@
 //! Services in containers, through testcontainers.
 
-use std::{env, sync::Arc, time::Duration};
+use std::{
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -116,6 +123,7 @@ impl Docker {
             port: None,
             login: Login::default(),
             disk: false,
+            starts: AtomicUsize::new(1),
         })
     }
 
@@ -166,7 +174,7 @@ impl Docker {
             why: format!("{}: {error}", app.command.display()),
             log: String::new(),
         })?;
-        let port = app.ready_path.is_some().then(|| port::pick(name, None)).transpose()?;
+        let port = app.listens().then(|| port::pick(name, None)).transpose()?;
         let app = app.clone().on_port(port.unwrap_or(0));
         const INSIDE: &str = "/seaworthy-app";
         let mut request = image(&self.app)
@@ -238,11 +246,19 @@ struct Container {
     port: Option<u16>,
     login: Login,
     disk: bool,
+    starts: AtomicUsize,
 }
 
 impl Container {
     fn fail(&self, action: &'static str, why: String) -> Error {
         Error::Docker { action, service: self.name.clone(), why }
+    }
+
+    async fn whole_log(&self) -> Vec<u8> {
+        let (out, err) = (self.container.stdout_to_vec().await, self.container.stderr_to_vec().await);
+        let mut bytes = out.unwrap_or_default();
+        bytes.extend(err.unwrap_or_default());
+        bytes
     }
 
     async fn on_disk(&self, action: &'static str, script: &str) -> Result<(), Error> {
@@ -296,6 +312,7 @@ impl Instance for Container {
     }
 
     async fn start_again(&self) -> Result<(), Error> {
+        self.starts.fetch_add(1, Ordering::Relaxed);
         let started = self.client.start_container(self.container.id(), None).await;
         started.map_err(|error| self.fail("start the container again", chain(&error)))
     }
@@ -323,10 +340,14 @@ impl Instance for Container {
     }
 
     async fn log(&self) -> String {
-        let (out, err) = (self.container.stdout_to_vec().await, self.container.stderr_to_vec().await);
-        let mut bytes = out.unwrap_or_default();
-        bytes.extend(err.unwrap_or_default());
+        let bytes = self.whole_log().await;
         String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL)..]).into_owned()
+    }
+
+    async fn said(&self, text: &str) -> bool {
+        // The daemon keeps the log over restarts: each start must have said it.
+        let log = self.whole_log().await;
+        String::from_utf8_lossy(&log).matches(text).count() >= self.starts.load(Ordering::Relaxed)
     }
 }
 

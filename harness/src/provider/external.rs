@@ -131,6 +131,10 @@ impl Instance for Server {
         String::new()
     }
 
+    async fn said(&self, _text: &str) -> bool {
+        false
+    }
+
     async fn release(&self) {
         if self.port == 5432 {
             // The guardian tries too, where `psql` is there; an error here has no better place to go.

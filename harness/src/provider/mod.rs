@@ -67,6 +67,9 @@ pub(crate) trait Instance: Send + Sync {
     /// The last lines of its log.
     async fn log(&self) -> String;
 
+    /// Whether it wrote this to its log since it was last started.
+    async fn said(&self, text: &str) -> bool;
+
     /// Gives back what the guardian can't: a database on an external server.
     async fn release(&self) {}
 }

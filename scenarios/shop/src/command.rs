@@ -33,7 +33,7 @@ enum Role {
         #[command(flatten)]
         services: Services,
         #[command(flatten)]
-        work: Work,
+        packing: Packing,
     },
 }
 
@@ -48,7 +48,7 @@ struct Services {
 }
 
 #[derive(Debug, Args)]
-struct Work {
+struct Packing {
     /// Orders that are packed at once.
     #[arg(long, default_value_t = 8)]
     concurrency: usize,
@@ -97,7 +97,7 @@ impl Shop {
         let _ = logging.try_init();
         let outcome = match self.role {
             Role::Serve { services, listen } => serve(services, listen).await,
-            Role::Work { services, work } => run_worker(services, work).await,
+            Role::Work { services, packing } => run_worker(services, packing).await,
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -134,7 +134,7 @@ async fn serve(services: Services, listen: String) -> Result<(), StartError> {
     axum::serve(listener, router).with_graceful_shutdown(told_to_stop()).await.map_err(fail)
 }
 
-async fn run_worker(services: Services, work: Work) -> Result<(), StartError> {
+async fn run_worker(services: Services, work: Packing) -> Result<(), StartError> {
     const DRAIN: Duration = Duration::from_secs(10);
     let (pool, redis) = services.connect().await?;
     tokio::spawn(relay::run(pool.clone(), redis));

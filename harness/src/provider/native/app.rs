@@ -15,7 +15,7 @@ pub(crate) fn start_app(site: &Site, name: &str, app: &App) -> Result<Arc<dyn In
         why: format!("{}: {error}", app.command.display()),
         log: String::new(),
     })?;
-    let port = app.ready_path.is_some().then(|| port::pick(name, None)).transpose()?;
+    let port = app.listens().then(|| port::pick(name, None)).transpose()?;
     let app = app.clone().on_port(port.unwrap_or(0));
     // The application is the user's own: it runs as the user does.
     let account = Account::OURSELVES;

@@ -55,4 +55,8 @@ impl Instance for PlainProcess {
     async fn log(&self) -> String {
         self.process.log()
     }
+
+    async fn said(&self, text: &str) -> bool {
+        self.process.said(text)
+    }
 }

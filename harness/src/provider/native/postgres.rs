@@ -119,6 +119,10 @@ impl Instance for NativePostgres {
     async fn log(&self) -> String {
         self.process.log()
     }
+
+    async fn said(&self, text: &str) -> bool {
+        self.process.said(text)
+    }
 }
 
 impl NativePostgres {

@@ -1,12 +1,15 @@
 //! A service that is a process of ours, with all its children.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{Read, Seek, SeekFrom},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,13 +32,24 @@ pub(crate) struct Process {
     env: Vec<(String, String)>,
     account: Account,
     child: Mutex<Option<Child>>,
+    /// How long the log was when the process was last started.
+    log_start: AtomicU64,
 }
 
 impl Process {
     /// A process that runs in `folder`, which must exist and belong to this service alone.
     pub(crate) fn new(name: &str, folder: PathBuf, program: PathBuf, account: Account) -> Self {
         let (args, env, child) = (Vec::new(), Vec::new(), Mutex::new(None));
-        Process { name: name.to_owned(), folder, program, args, env, account, child }
+        Process {
+            name: name.to_owned(),
+            folder,
+            program,
+            args,
+            env,
+            account,
+            child,
+            log_start: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = String>) -> Self {
@@ -65,6 +79,7 @@ impl Process {
             log: String::new(),
         };
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).map_err(fail)?;
+        self.log_start.store(log.metadata().map_err(fail)?.len(), Ordering::Relaxed);
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
@@ -122,15 +137,24 @@ impl Process {
 
     /// The end of the log.
     pub(crate) fn log(&self) -> String {
-        let read = || -> std::io::Result<String> {
+        let length = fs::metadata(self.log_path()).map_or(0, |metadata| metadata.len());
+        self.log_from(length.saturating_sub(LOG_TAIL))
+    }
+
+    /// Whether the process wrote this since it was last started.
+    pub(crate) fn said(&self, text: &str) -> bool {
+        self.log_from(self.log_start.load(Ordering::Relaxed)).contains(text)
+    }
+
+    fn log_from(&self, offset: u64) -> String {
+        let read = || -> std::io::Result<Vec<u8>> {
             let mut file = File::open(self.log_path())?;
-            let length = file.metadata()?.len();
-            file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+            file.seek(SeekFrom::Start(offset))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
+            Ok(bytes)
         };
-        read().unwrap_or_default()
+        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
     }
 
     fn members(&self) -> Vec<nix::unistd::Pid> {

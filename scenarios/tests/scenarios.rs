@@ -1,0 +1,55 @@
+//! Every scenario holds as the shop is, and turns red when the shop has the bug that it is there to find.
+
+use seaworthy_harness::{
+    ProviderChoice,
+    reports::{ScenarioRecord, Status, Verdict},
+};
+use seaworthy_scenarios::{Voyage, find};
+use seaworthy_shop::Bug;
+
+const SEED: u64 = 7;
+
+async fn play(name: &str, bug: Option<Bug>) -> ScenarioRecord {
+    let program = env!("CARGO_BIN_EXE_seaworthy").into();
+    let voyage = Voyage { program, provider: ProviderChoice::from_env().unwrap(), seed: SEED, bug };
+    let record = voyage.play(&find(name).unwrap(), |_| {}).await.unwrap().record;
+    assert_eq!(record.status, Status::Played);
+    record
+}
+
+async fn holds(name: &str) {
+    let record = play(name, None).await;
+    assert_eq!(record.verdict(), Verdict::Held, "{:#?}\n{:#?}", record.checks, record.numbers);
+}
+
+/// The check that the bug breaks must be the one that says so: a scenario that is red for another reason proves nothing.
+async fn finds(name: &str, bug: Bug, check: &str) {
+    let record = play(name, Some(bug)).await;
+    let verdict = record.checks.iter().find(|other| other.name == check).map(|check| check.verdict);
+    assert_eq!(verdict, Some(Verdict::Violated), "{:#?}\n{:#?}", record.checks, record.numbers);
+}
+
+macro_rules! scenarios {
+    ($($(#[$attribute:meta])* $test:ident: $call:expr;)*) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            $call.await;
+        }
+    )*};
+}
+
+scenarios! {
+    worker_crash_holds: holds("worker-crash");
+    postgres_connection_loss_holds: holds("postgres-connection-loss");
+    redis_failure_holds: holds("redis-failure");
+    disk_full_holds: holds("disk-full");
+
+    worker_crash_finds_a_fulfilment_without_fencing:
+        finds("worker-crash", Bug::NoFencing, "no fulfilment is recorded twice");
+    postgres_connection_loss_finds_an_answer_before_the_commit:
+        finds("postgres-connection-loss", Bug::AcknowledgeBeforeCommit, "every accepted order is fulfilled");
+    redis_failure_finds_news_that_are_published_once:
+        finds("redis-failure", Bug::PublishOnce, "every WebSocket client ends with the true states");
+    disk_full_finds_jobs_that_are_not_retried:
+        finds("disk-full", Bug::NoRetry, "every accepted order is fulfilled");
+}
