@@ -1,6 +1,5 @@
 //! The producer's side of the queue, and what an operator asks of it.
 
-
 use sqlx::{
     PgConnection, PgPool, Row,
     migrate::{Migration, MigrationType, Migrator},

@@ -1,6 +1,7 @@
 //! Services in containers, through testcontainers.
 
 use std::{
+    collections::HashMap,
     env,
     sync::{
         Arc,
@@ -13,7 +14,11 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use testcontainers::{
     ContainerAsync, ContainerRequest, GenericImage, ImageExt,
-    bollard::{self, query_parameters::CreateImageOptionsBuilder},
+    bollard::{
+        self,
+        models::{HostConfig, PortBinding},
+        query_parameters::CreateImageOptionsBuilder,
+    },
     core::{CmdWaitFor, ExecCommand, IntoContainerPort, Mount, client::docker_client_instance},
     runners::AsyncRunner,
 };
@@ -130,13 +135,14 @@ impl Docker {
     async fn start_postgres(&self, site: &Site, name: &str, spec: &Postgres) -> Result<Container, Error> {
         let port = port::pick(name, spec.port)?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        let mut settings = vec!["max_connections=100", "shared_buffers=32MB"];
+        let mut settings = vec!["listen_addresses=*", "max_connections=100", "shared_buffers=32MB"];
         if !spec.durable {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }
         let settings = settings.into_iter().flat_map(|setting| ["-c", setting]);
         let mut request = image(&self.postgres)
-            .with_mapped_port(port, 5432.tcp())
+            .with_exposed_port(5432.tcp())
+            .with_host_config_modifier(publish(port, 5432))
             .with_cmd(["postgres"].into_iter().chain(settings))
             .with_env_var("POSTGRES_USER", "seaworthy")
             .with_env_var("POSTGRES_PASSWORD", &password)
@@ -155,15 +161,21 @@ impl Docker {
     async fn start_redis(&self, site: &Site, name: &str, spec: &Redis) -> Result<Container, Error> {
         let port = port::pick(name, spec.port)?;
         let (append, sync) = if spec.durable { ("yes", "always") } else { ("no", "no") };
-        let request = image(&self.redis).with_mapped_port(port, 6379.tcp()).with_cmd([
-            "redis-server",
-            "--save",
-            "",
-            "--appendonly",
-            append,
-            "--appendfsync",
-            sync,
-        ]);
+        // Its port is published on the loopback interface only, so Redis need not refuse what comes from outside its container.
+        let request = image(&self.redis)
+            .with_exposed_port(6379.tcp())
+            .with_host_config_modifier(publish(port, 6379))
+            .with_cmd([
+                "redis-server",
+                "--protected-mode",
+                "no",
+                "--save",
+                "",
+                "--appendonly",
+                append,
+                "--appendfsync",
+                sync,
+            ]);
         Ok(Container { port: Some(port), ..self.run(site, name, request).await? })
     }
 
@@ -236,6 +248,15 @@ fn image(name: &str) -> GenericImage {
     match name.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => GenericImage::new(name, tag),
         _ => GenericImage::new(name, "latest"),
+    }
+}
+
+/// Publishes a port on the loopback interface only: a test's services are nobody else's.
+fn publish(host: u16, inside: u16) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
+    move |config| {
+        let binding =
+            PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.to_string()) };
+        config.port_bindings = Some(HashMap::from([(format!("{inside}/tcp"), Some(vec![binding]))]));
     }
 }
 
