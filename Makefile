@@ -1,0 +1,33 @@
+# The front door. Every target sets the machine up by itself; see harness/scripts/setup.sh for what that means.
+
+.PHONY: help demo test bench images lint ci
+
+help:
+	@echo 'make demo    play the chaos scenarios against real services and write a report'
+	@echo 'make test    run every test'
+	@echo 'make bench   run the benchmarks'
+	@echo 'make images  build the container images from Debian packages, without an image registry'
+	@echo 'make lint    formatting, clippy, documentation, licences'
+
+demo:
+	@sh harness/scripts/setup.sh run
+	cargo build --locked -p seaworthy-scenarios
+	target/debug/seaworthy run
+
+test:
+	@sh harness/scripts/setup.sh test
+	cargo test --locked --workspace
+
+bench:
+	@sh harness/scripts/setup.sh run
+	cargo bench --locked -p seaworthy-benches
+
+images:
+	@sh harness/scripts/offline-images.sh
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
+	else echo 'cargo-deny is not installed: licences were not checked'; fi

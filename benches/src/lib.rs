@@ -1,0 +1,68 @@
+//! What the benchmarks share: servers to talk to, and the peers beside which ours are measured.
+//!
+//! Each benchmark runs ours and its peers in the same run, on the same services, so that their ratio means something on
+//! any machine. Run them with `make bench`; `cargo bench -p seaworthy-benches -- --test` only checks that they work.
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> std::io::Result<()> {
+//! let echo = seaworthy_benches::echo_server().await?;
+//! let plain = seaworthy_benches::plain_proxy(echo).await?;
+//! assert_ne!(echo, plain);
+//! # Ok(())
+//! # }
+//! ```
+
+mod plain_queue;
+
+use std::{io, net::SocketAddr};
+
+use tokio::{
+    io::copy_bidirectional_with_sizes,
+    net::{TcpListener, TcpStream},
+};
+
+pub use plain_queue::PlainQueue;
+
+/// What the plain proxy reads at once, as much as ours does.
+const BUFFER: usize = 64 * 1024;
+
+/// A server on the loopback interface that sends back what it gets.
+///
+/// # Errors
+///
+/// When no port can be listened on.
+pub async fn echo_server() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = socket.set_nodelay(true);
+                let (mut read, mut write) = socket.split();
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// The peer of the fault proxy: the plainest proxy that tokio offers.
+///
+/// # Errors
+///
+/// When no port can be listened on.
+pub async fn plain_proxy(upstream: SocketAddr) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(upstream).await?;
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await
+            });
+        }
+    });
+    Ok(address)
+}
