@@ -100,17 +100,20 @@ impl Injected {
         self.service.name()
     }
 
-    /// Takes the fault away; a killed service is started again. Returns once the service is ready.
+    /// Takes the fault away. A network fault is gone at once; after a fault of the process or the disk, this starts the service
+    /// again if it was killed, and returns once it is ready.
     ///
     /// # Errors
     ///
-    /// [`Error::Deadline`] when the service does not become ready again.
+    /// [`Error::Deadline`] or [`Error::Start`] when the service does not become ready again.
     pub async fn heal(mut self) -> Result<(), Error> {
         self.healed = true;
         match self.fault {
+            // Whether the service itself is up is another fault's business, which may be on at the same time.
+            Fault::Latency { .. } | Fault::Down | Fault::Reset => return self.heal_now(),
+            Fault::Pause => self.heal_now()?,
             Fault::Kill => self.service.instance().start_again().await?,
             Fault::DiskFull => self.service.instance().free_disk().await?,
-            _ => self.heal_now()?,
         }
         self.service.wait_until_ready().await
     }

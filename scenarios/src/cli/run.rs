@@ -43,6 +43,13 @@ impl Run {
             (Ok(chosen), Ok(provider)) => (chosen, provider),
             (Err(error), _) | (_, Err(error)) => return usage(&error),
         };
+        // Before anything is played: a run whose report can't be written is a run for nothing.
+        if let Err(error) = fs::create_dir_all(&self.report) {
+            return environment(&format!(
+                "the report can't be written to {}: {error}",
+                self.report.display()
+            ));
+        }
         let named = !chosen.is_empty();
         let chosen = if named { chosen } else { scenarios().to_vec() };
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
@@ -181,7 +188,6 @@ fn summary(run: &reports::Run) -> Table {
 
 /// The page, the record, and the plots as pictures of their own.
 fn write_report(run: &reports::Run, folder: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
     fs::write(folder.join("index.html"), run.to_html())?;
     fs::write(folder.join("run.json"), run.to_json())?;
     for record in run.scenarios.iter().filter(|record| record.status == Status::Played) {

@@ -1,0 +1,326 @@
+//! The `seaworthy` command as a person meets it: what it prints, how it ends, and what it says of bad input.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use nix::unistd::Uid;
+use seaworthy_harness::reports::Run;
+
+fn seaworthy(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    command.args(args).env_remove("SEAWORTHY_PROVIDER").stdin(Stdio::null());
+    command
+}
+
+/// A folder of this test's own, gone when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("seaworthy-test-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// Writes a program that does this.
+    fn program(&self, name: &str, script: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// It must end with this code, and say each of these.
+#[track_caller]
+fn check(command: &mut Command, code: i32, says: &[&str]) {
+    let output = command.output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
+    for text in says {
+        assert!(said.contains(text), "{command:?} does not say `{text}`: {said}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_there_is() {
+    check(&mut seaworthy(&["run", "tornado"]), 2, &["no scenario `tornado`", "worker-crash", "disk-full"]);
+    check(&mut seaworthy(&["run", "--provider", "podman"]), 2, &["no provider `podman`", "docker", "native"]);
+    check(&mut seaworthy(&["run", "--seed", "lucky"]), 2, &["--seed", "lucky"]);
+    check(&mut seaworthy(&["sail"]), 2, &["unrecognized subcommand"]);
+    check(seaworthy(&["up"]).env("SEAWORTHY_PROVIDER", "podman"), 2, &["no provider `podman`"]);
+}
+
+#[test]
+fn list_names_every_scenario_with_a_sentence() {
+    let output = seaworthy(&["list"]).output().unwrap();
+    assert!(output.status.success());
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_binary_that_is_missing_broken_or_too_old_is_named_with_the_command_that_installs_it() {
+    let folder = Folder::new("binaries");
+    let old_postgres = folder.program("postgres", "echo 'postgres (PostgreSQL) 13.22'");
+    let old_redis = folder.program("redis-server", "echo 'Redis server v=6.0.16 sha=0:0'");
+    let broken = folder.program("broken", "echo Segmentation fault >&2; exit 139");
+    let native = ["run", "--provider", "native"];
+    let cases: [(&str, &str, &[&str]); 4] = [
+        (
+            "SEAWORTHY_POSTGRES",
+            &old_postgres,
+            &["version 13.22, and at least 14 is needed", "SEAWORTHY_POSTGRES"],
+        ),
+        ("SEAWORTHY_REDIS", &old_redis, &["version 6.0.16, and at least 6.2 is needed", "SEAWORTHY_REDIS"]),
+        ("SEAWORTHY_POSTGRES", &broken, &["did not answer with a version: Segmentation fault"]),
+        (
+            "SEAWORTHY_REDIS",
+            "/nowhere/redis-server",
+            &["`redis-server` was not found in /nowhere/redis-server", "install"],
+        ),
+    ];
+    for (setting, binary, says) in cases {
+        check(seaworthy(&native).env(setting, binary), 3, says);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let says = format!("port {port} for postgres is taken");
+    check(&mut seaworthy(&["up", "--provider", "native", "--postgres-port", &port]), 3, &[&says]);
+    let says = format!("port {port} for redis is taken");
+    check(&mut seaworthy(&["up", "--provider", "native", "--redis-port", &port]), 3, &[&says]);
+}
+
+#[test]
+fn a_folder_that_can_not_be_used_is_named() {
+    let folder = Folder::new("folders");
+    fs::write(folder.0.join("file"), "").unwrap();
+    let native = ["run", "--provider", "native"];
+    let missing = format!("{}/missing", folder.path());
+    check(seaworthy(&native).env("SEAWORTHY_DIR", &missing), 3, &[&missing, "SEAWORTHY_DIR"]);
+    let file = format!("{}/file", folder.path());
+    check(seaworthy(&native).env("SEAWORTHY_DIR", &file), 3, &[&file, "SEAWORTHY_DIR"]);
+    let unwritable = format!("{}/file/report", folder.path());
+    check(
+        &mut seaworthy(&["run", "worker-crash", "--provider", "native", "--report", &unwritable]),
+        3,
+        &[&unwritable],
+    );
+}
+
+/// Root may write everywhere and mount filesystems; so these run as root only, and as root become somebody else.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_permission_and_no_space_are_named() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let folder = Folder::new("limits");
+    let mounted = |options: &str| {
+        let options = format!("{options},mode=0755");
+        let made =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs", folder.path()]).status();
+        assert!(made.unwrap().success());
+    };
+    let unmount = || assert!(Command::new("umount").arg(folder.path()).status().unwrap().success());
+    let native = ["run", "--provider", "native"];
+    mounted("size=8m");
+    check(seaworthy(&native).env("SEAWORTHY_DIR", folder.path()), 3, &["has 8 MiB free", "needs 192 MiB"]);
+    unmount();
+    mounted("size=512m,ro");
+    check(
+        seaworthy(&native).env("SEAWORTHY_DIR", folder.path()),
+        3,
+        &[folder.path(), "ead-only", "SEAWORTHY_DIR"],
+    );
+    unmount();
+
+    // Somebody else, with a copy of the program that they may read.
+    let program = folder.0.join("seaworthy");
+    fs::copy(env!("CARGO_BIN_EXE_seaworthy"), &program).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).args(native);
+    check(
+        command.env("SEAWORTHY_DIR", folder.path()),
+        3,
+        &[folder.path(), "ermission denied", "SEAWORTHY_DIR"],
+    );
+}
+
+#[test]
+fn docker_that_is_not_there_can_not_pull_or_can_not_start_a_container_is_named() {
+    let docker = ["run", "--provider", "docker"];
+    check(
+        seaworthy(&docker).env("DOCKER_HOST", "unix:///nowhere/docker.sock"),
+        3,
+        &["no Docker daemon answers", "--provider native"],
+    );
+    let version = r#"{"Version":"99.0","ApiVersion":"1.44","MinAPIVersion":"1.24"}"#;
+    let no_images =
+        fake_daemon([("/version", 200, version), ("/images/create", 500, r#"{"message":"no route"}"#)]);
+    check(
+        seaworthy(&docker)
+            .env("DOCKER_HOST", &no_images)
+            .env("SEAWORTHY_POSTGRES_IMAGE", "example/unheard-of:1"),
+        3,
+        &["example/unheard-of:1", "can't be pulled", "no route", "SEAWORTHY_POSTGRES_IMAGE"],
+    );
+    let no_start = fake_daemon([
+        ("/version", 200, version),
+        ("/images/", 200, "{}"),
+        ("/containers/create", 500, r#"{"message":"OCI runtime create failed"}"#),
+    ]);
+    check(
+        seaworthy(&docker).env("DOCKER_HOST", &no_start),
+        3,
+        &["Docker could not start a container", "OCI runtime create failed"],
+    );
+}
+
+/// A daemon that answers and can't do what it is asked for, which no real one does on demand: answers by path.
+fn fake_daemon<const N: usize>(answers: [(&'static str, u16, &'static str); N]) -> String {
+    use std::io::Write;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&socket).lines();
+            let Some(Ok(request)) = lines.next() else { continue };
+            for line in lines.by_ref() {
+                if line.is_ok_and(|line| line.is_empty()) {
+                    break;
+                }
+            }
+            let found = answers.iter().find(|(path, ..)| request.contains(path));
+            let (status, body) =
+                found.map_or((404, r#"{"message":"not found"}"#), |(_, status, body)| (*status, *body));
+            let _ = write!(
+                &socket,
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    format!("tcp://{address}")
+}
+
+#[test]
+fn the_external_provider_names_the_setting_that_it_lacks() {
+    let external = ["run", "worker-crash", "--provider", "external"];
+    check(
+        seaworthy(&external).env_remove("SEAWORTHY_POSTGRES_URL"),
+        3,
+        &["SEAWORTHY_POSTGRES_URL", "not set"],
+    );
+    let mut malformed = seaworthy(&external);
+    malformed.env("SEAWORTHY_POSTGRES_URL", "postgres").env("SEAWORTHY_REDIS_URL", "redis://127.0.0.1");
+    check(&mut malformed, 3, &["SEAWORTHY_POSTGRES_URL", "no URL"]);
+}
+
+#[test]
+fn doctor_says_what_it_found_and_what_is_missing() {
+    let output = seaworthy(&["doctor"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for text in ["Docker daemon", "postgres", "redis-server", "data folder", "auto takes"] {
+        assert!(said.contains(text), "{said}");
+    }
+    let mut without = seaworthy(&["doctor", "--json"]);
+    without.env("DOCKER_HOST", "unix:///nowhere").env("SEAWORTHY_REDIS", "/nowhere/redis-server");
+    let output = without.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let diagnosis: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(diagnosis["provider"], serde_json::Value::Null);
+    let redis =
+        diagnosis["findings"].as_array().unwrap().iter().find(|finding| finding["what"] == "redis-server");
+    assert!(redis.unwrap()["missing"].as_str().unwrap().contains("/nowhere/redis-server"));
+}
+
+#[test]
+fn up_prints_urls_that_work_until_it_is_told_to_stop() {
+    let folder = Folder::new("up");
+    let mut command = seaworthy(&["up", "--provider", "native"]);
+    let mut up = command.env("SEAWORTHY_DIR", folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(up.stdout.take().unwrap()).lines();
+    // The last line comes when everything is ready.
+    let mut exports = Vec::new();
+    for line in lines {
+        let line = line.unwrap();
+        let last = line.starts_with("export WEBSOCKET_URL");
+        exports.push(line);
+        if last {
+            break;
+        }
+    }
+    let names: Vec<&str> =
+        exports.iter().filter_map(|line| line.strip_prefix("export ")?.split('=').next()).collect();
+    assert_eq!(
+        names,
+        [
+            "DATABASE_URL",
+            "DATABASE_DIRECT_URL",
+            "REDIS_URL",
+            "REDIS_DIRECT_URL",
+            "SHOP_URL",
+            "SHOP_DIRECT_URL",
+            "WEBSOCKET_URL"
+        ]
+    );
+    let address = exports.iter().find_map(|line| line.strip_prefix("export SHOP_URL='http://")).unwrap();
+    assert!(std::net::TcpStream::connect(address.trim_end_matches('\'')).is_ok());
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(up.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(up.wait().unwrap().code(), Some(130));
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0, "something is left");
+}
+
+#[test]
+fn run_writes_a_report_that_reads_back_and_prints_the_record() {
+    let folder = Folder::new("report");
+    let report = format!("{}/report", folder.path());
+    let args =
+        ["run", "redis-failure", "--seed", "11", "--provider", "native", "--report", &report, "--json"];
+    let output = seaworthy(&args).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("seed 11") && said.contains("faults: redis kill -9") && said.contains("held"),
+        "{said}"
+    );
+
+    let written = fs::read_to_string(Path::new(&report).join("run.json")).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), written);
+    let run = Run::from_json(&written).unwrap();
+    assert_eq!((run.seed, run.scenarios.len()), (11, 1));
+    assert!(run.environment.durability.starts_with("on"));
+    assert_eq!(run.scenarios[0].replay, "seaworthy run redis-failure --seed 11 --provider native");
+    let page = fs::read_to_string(Path::new(&report).join("index.html")).unwrap();
+    assert_eq!(page, run.to_html(), "the page is made from the record alone");
+    for outside in ["src=\"", "@import", "<link", "<script"] {
+        assert!(!page.contains(outside), "the page needs something else: {outside}");
+    }
+}
