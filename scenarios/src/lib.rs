@@ -24,3 +24,13 @@ mod worker_crash;
 
 pub use scenario::{Evidence, Scenario, find, scenarios};
 pub use voyage::{Played, Progress, Voyage};
+
+/// The examples of the documentation compile.
+#[cfg(doctest)]
+mod documentation {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../docs/testing.md")]
+    struct Testing;
+}

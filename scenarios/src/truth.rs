@@ -70,7 +70,7 @@ impl Canary {
     }
 
     /// Whether the connection is the one that was opened.
-    pub(crate) async fn is_alive(mut self) -> bool {
+    pub(crate) async fn still_lives(mut self) -> bool {
         let answer = sqlx::query("select 1").execute(&mut self.connection);
         tokio::time::timeout(Duration::from_secs(5), answer).await.is_ok_and(|answer| answer.is_ok())
     }

@@ -138,7 +138,7 @@ impl Voyage {
         let rested = rest(&truth).await;
         let outcome =
             Outcomes { history: &history, watchers: &watchers, truth: &truth, windows, drained, rested };
-        let survived = canary.is_alive().await;
+        let survived = canary.still_lives().await;
         let ended = ended(&stack).await;
         let mut record = outcome.judge(scenario, survived).await.map_err(postgres_failed)?;
         record.checks.push(check::none("no process ended by itself", &ended));
@@ -220,11 +220,13 @@ async fn drain(truth: &Truth, orders: &[Uuid], limit: Duration) -> Option<Durati
 }
 
 /// Waits until the queue has nothing left to do, so that whatever could still happen twice has happened.
-async fn rest(truth: &Truth) -> Option<Stats> {
-    let give_up = Instant::now() + REST_LIMIT;
-    while Instant::now() < give_up {
+async fn rest(truth: &Truth) -> Option<(Stats, Duration)> {
+    let started = Instant::now();
+    while started.elapsed() < REST_LIMIT {
         match truth.queue().await {
-            Ok(stats) if stats.ready + stats.scheduled + stats.leased == 0 => return Some(stats),
+            Ok(stats) if stats.ready + stats.scheduled + stats.leased == 0 => {
+                return Some((stats, started.elapsed()));
+            }
             _ => sleep(LOOK).await,
         }
     }
@@ -237,7 +239,7 @@ struct Outcomes<'a> {
     truth: &'a Truth,
     windows: Vec<FaultWindow>,
     drained: Option<Duration>,
-    rested: Option<Stats>,
+    rested: Option<(Stats, Duration)>,
 }
 
 impl Outcomes<'_> {
@@ -257,7 +259,7 @@ impl Outcomes<'_> {
 
         let evidence = Evidence {
             refused: counts.failed + counts.unknown,
-            queue: self.rested.unwrap_or_default(),
+            queue: self.rested.map(|(stats, _)| stats).unwrap_or_default(),
             windows: self.windows.clone(),
             fulfilled_at: fulfilments.iter().map(|(_, ago)| now.saturating_sub(*ago)).collect(),
             postgres_survived,
@@ -269,7 +271,11 @@ impl Outcomes<'_> {
             check::all_answered("every request is answered within its deadline", self.history, DEADLINE),
             check::final_states_agree("every WebSocket client ends with the true states", &watched),
             check::within("work drains after the last fault", self.drained, scenario.drain_limit),
-            check::within("the queue comes to rest", self.rested.map(|_| Duration::ZERO), REST_LIMIT),
+            check::within(
+                "the queue comes to rest after the load",
+                self.rested.map(|(_, took)| took),
+                REST_LIMIT,
+            ),
         ];
         record.checks.extend((scenario.exercised)(&evidence));
         record.numbers = self.numbers(&accepted, &fulfilled, &evidence);
