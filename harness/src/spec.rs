@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::Error;
+
 /// A Postgres server.
 ///
 /// ```
@@ -127,6 +129,15 @@ impl App {
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
+    }
+
+    /// The command's absolute path: the application runs in another folder.
+    pub(crate) fn program(&self, service: &str) -> Result<PathBuf, Error> {
+        self.command.canonicalize().map_err(|error| Error::Start {
+            service: service.to_owned(),
+            why: format!("{}: {error}", self.command.display()),
+            log: String::new(),
+        })
     }
 
     /// The application with its port filled in.

@@ -8,7 +8,14 @@ use crate::record::{OutcomeKind, Run, ScenarioRecord, Status, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 
-pub(crate) fn page(run: &Run) -> Markup {
+impl Run {
+    /// The record as one HTML page that needs nothing else. The same record gives the same bytes.
+    pub fn to_html(&self) -> String {
+        page(self).into_string()
+    }
+}
+
+fn page(run: &Run) -> Markup {
     let verdict = run.verdict();
     html! {
         (DOCTYPE)
@@ -109,7 +116,7 @@ fn section(scenario: &ScenarioRecord) -> Markup {
                 }
                 figure {
                     div.plot role="img" aria-label={ "Latency over time of " (scenario.name) } {
-                        (PreEscaped(crate::plot::latency(scenario)))
+                        (PreEscaped(scenario.to_svg()))
                     }
                     figcaption {
                         "Each dot is an operation, at its intended start: "

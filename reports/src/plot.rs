@@ -24,14 +24,17 @@ const LINE: RGBColor = RGBColor(128, 132, 140);
 const FLOOR_MS: f64 = 0.5;
 const CEILING_MS: f64 = 1000.0;
 
-/// Every operation is a dot; a line follows the median of each slice of time; the times of faults are shaded.
-pub(crate) fn latency(scenario: &ScenarioRecord) -> String {
-    let mut svg = String::new();
-    if let Err(error) = draw(scenario, &mut svg) {
-        // Drawing into a string fails for no reason that we know; a report without its plot is still a report.
-        return format!("<svg xmlns=\"http://www.w3.org/2000/svg\"><text y=\"20\">{error}</text></svg>");
+impl ScenarioRecord {
+    /// Latency over time, as an SVG picture of its own: every operation is a dot, a line follows the median of each slice of
+    /// time, and the times of faults are shaded.
+    pub fn to_svg(&self) -> String {
+        let mut svg = String::new();
+        if let Err(error) = draw(self, &mut svg) {
+            // Drawing into a string fails for no reason that we know; a report without its plot is still a report.
+            return format!("<svg xmlns=\"http://www.w3.org/2000/svg\"><text y=\"20\">{error}</text></svg>");
+        }
+        svg
     }
-    svg
 }
 
 fn draw(scenario: &ScenarioRecord, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {

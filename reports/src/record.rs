@@ -214,18 +214,6 @@ impl Run {
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
-
-    /// The record as one HTML page that needs nothing else. The same record gives the same bytes.
-    pub fn to_html(&self) -> String {
-        crate::html::page(self).into_string()
-    }
-}
-
-impl ScenarioRecord {
-    /// The plot of latency over time, with the times of faults shaded, as an SVG picture of its own.
-    pub fn to_svg(&self) -> String {
-        crate::plot::latency(self)
-    }
 }
 
 /// Durations as seconds, rounded to microseconds: readable, and short.

@@ -35,6 +35,7 @@
 
 mod connection;
 mod error;
+mod faults;
 mod link;
 mod proxies;
 mod proxy;

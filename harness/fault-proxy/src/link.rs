@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     ToxicKind,
-    connection::{Faults, later},
+    faults::{Faults, later},
 };
 
 /// Bytes that are read at once.

@@ -10,12 +10,16 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
+    net::{TcpListener, TcpSocket, lookup_host},
     sync::watch,
     task::JoinHandle,
 };
 
-use crate::{Error, Toxic, connection::Connection};
+use crate::{
+    Error, Toxic,
+    connection::Connection,
+    faults::{Setup, fnv1a},
+};
 
 /// Connections that wait to be accepted; the rest are refused by the kernel.
 const BACKLOG: u32 = 1024;
@@ -53,14 +57,6 @@ impl ProxyConfig {
         self.enabled = false;
         self
     }
-}
-
-/// What every connection of a proxy looks at, and wakes up for when it changes.
-#[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    /// Connections of an older epoch close at once.
-    pub(crate) epoch: u64,
-    pub(crate) toxics: Arc<[Toxic]>,
 }
 
 /// A running proxy. Cheap to clone; all clones are the same proxy.
@@ -321,18 +317,7 @@ async fn resolve(address: &str) -> std::io::Result<SocketAddr> {
         .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
 }
 
-pub(crate) async fn connect(upstream: &str) -> std::io::Result<TcpStream> {
-    const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-    tokio::time::timeout(CONNECT_DEADLINE, TcpStream::connect(upstream)).await?
-}
-
 /// One seed per connection: FNV-1a over the set's seed, the proxy's name and the connection's number.
 fn seed_of(seed: u64, name: &str, number: u64) -> u64 {
     fnv1a(seed.to_le_bytes().iter().chain(name.as_bytes()).chain(&number.to_le_bytes()))
-}
-
-pub(crate) fn fnv1a<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }

@@ -181,11 +181,7 @@ impl Docker {
 
     /// Runs the application on the host's network, so that it finds the fault proxies where the test finds them.
     async fn start_app(&self, site: &Site, name: &str, app: &App) -> Result<Container, Error> {
-        let command = app.command.canonicalize().map_err(|error| Error::Start {
-            service: name.to_owned(),
-            why: format!("{}: {error}", app.command.display()),
-            log: String::new(),
-        })?;
+        let command = app.program(name)?;
         let port = app.listens().then(|| port::pick(name, None)).transpose()?;
         let app = app.clone().on_port(port.unwrap_or(0));
         const INSIDE: &str = "/seaworthy-app";

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{account::Account, plain::PlainProcess, process::Process};
+use super::{account::Account, process::Process, service::NativeService};
 use crate::{
     Error,
     provider::{Instance, Site, port},
@@ -10,11 +10,7 @@ use crate::{
 };
 
 pub(crate) fn start_app(site: &Site, name: &str, app: &App) -> Result<Arc<dyn Instance>, Error> {
-    let command = app.command.canonicalize().map_err(|error| Error::Start {
-        service: name.to_owned(),
-        why: format!("{}: {error}", app.command.display()),
-        log: String::new(),
-    })?;
+    let command = app.program(name)?;
     let port = app.listens().then(|| port::pick(name, None)).transpose()?;
     let app = app.clone().on_port(port.unwrap_or(0));
     // The application is the user's own: it runs as the user does.
@@ -25,5 +21,5 @@ pub(crate) fn start_app(site: &Site, name: &str, app: &App) -> Result<Arc<dyn In
     account.make_folder(&folder)?;
     let process = Process::new(name, folder, command, account).args(app.args).env(&app.env);
     process.start(&site.guardian)?;
-    Ok(Arc::new(PlainProcess { process, port }))
+    Ok(Arc::new(NativeService::new(process, port)))
 }

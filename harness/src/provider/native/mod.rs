@@ -3,10 +3,10 @@
 mod account;
 mod app;
 mod disk;
-mod plain;
 mod postgres;
 mod process;
 mod redis;
+mod service;
 
 use std::sync::Arc;
 

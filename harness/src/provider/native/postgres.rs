@@ -7,10 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use async_trait::async_trait;
-use nix::sys::signal::Signal;
-
-use super::{account::Account, disk::SmallDisk, process::Process};
+use super::{account::Account, disk::SmallDisk, process::Process, service::NativeService};
 use crate::{
     Error,
     binaries::{self, Binary},
@@ -22,13 +19,6 @@ use crate::{
 const USER: &str = "seaworthy";
 /// Grows when what `initdb` is told changes, so that clusters of older releases are not taken.
 const LAYOUT: u32 = 1;
-
-struct NativePostgres {
-    process: Process,
-    port: u16,
-    password: String,
-    disk: Option<SmallDisk>,
-}
 
 pub(crate) async fn start(site: &Site, name: &str, spec: &Postgres) -> Result<Arc<dyn Instance>, Error> {
     let binary = binaries::postgres()?;
@@ -49,7 +39,8 @@ pub(crate) async fn start(site: &Site, name: &str, spec: &Postgres) -> Result<Ar
             .map_err(Error::io("reading the cached cluster's password"))?;
         let process = Process::new(&name, data.clone(), binary.path.clone(), account)
             .args(arguments(&data, port, &spec));
-        Ok(NativePostgres { process, port, password, disk })
+        let login = Login { user: USER.to_owned(), password, database: "postgres".to_owned() };
+        Ok(NativeService { process, port: Some(port), login, disk })
     })?;
     instance.process.start(&site.guardian)?;
     Ok(Arc::new(instance))
@@ -76,59 +67,6 @@ fn arguments(data: &Path, port: u16, spec: &Postgres) -> Vec<String> {
     }
     let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
     ["-D".to_owned(), data.display().to_string()].into_iter().chain(settings).collect()
-}
-
-#[async_trait]
-impl Instance for NativePostgres {
-    fn address(&self) -> Option<String> {
-        Some(format!("127.0.0.1:{}", self.port))
-    }
-
-    fn login(&self) -> Login {
-        Login { user: USER.to_owned(), password: self.password.clone(), database: "postgres".to_owned() }
-    }
-
-    async fn ended(&self) -> Option<String> {
-        self.process.ended()
-    }
-
-    async fn kill(&self) -> Result<(), Error> {
-        self.process.kill().await
-    }
-
-    async fn start_again(&self) -> Result<(), Error> {
-        self.process.spawn().map(drop)
-    }
-
-    async fn pause(&self) -> Result<(), Error> {
-        self.process.signal(Signal::SIGSTOP)
-    }
-
-    fn resume(&self) -> Result<(), Error> {
-        self.process.signal(Signal::SIGCONT)
-    }
-
-    async fn fill_disk(&self) -> Result<(), Error> {
-        self.disk()?.fill()
-    }
-
-    async fn free_disk(&self) -> Result<(), Error> {
-        self.disk()?.free()
-    }
-
-    async fn log(&self) -> String {
-        self.process.log()
-    }
-
-    async fn said(&self, text: &str) -> bool {
-        self.process.said(text)
-    }
-}
-
-impl NativePostgres {
-    fn disk(&self) -> Result<&SmallDisk, Error> {
-        self.disk.as_ref().ok_or_else(|| Error::no_small_disk(self.process.name()))
-    }
 }
 
 /// A cluster that `initdb` made once for this version of Postgres, kept in the user's cache folder.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{account::Account, plain::PlainProcess, process::Process};
+use super::{account::Account, process::Process, service::NativeService};
 use crate::{
     Error, binaries,
     provider::{Instance, Site, port},
@@ -19,7 +19,7 @@ pub(crate) fn start(site: &Site, name: &str, spec: &Redis) -> Result<Arc<dyn Ins
     account.make_folder(&data)?;
     let process = Process::new(name, data, binary.path, account).args(arguments(port, spec));
     process.start(&site.guardian)?;
-    Ok(Arc::new(PlainProcess { process, port: Some(port) }))
+    Ok(Arc::new(NativeService::new(process, Some(port))))
 }
 
 fn arguments(port: u16, spec: &Redis) -> Vec<String> {

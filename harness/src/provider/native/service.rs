@@ -1,27 +1,39 @@
-//! A native service without a disk of its own: Redis and applications.
+//! A native service: a process, the port that it listens on, and the disk that its data is on.
 
 use async_trait::async_trait;
 use nix::sys::signal::Signal;
 
-use super::process::Process;
+use super::{disk::SmallDisk, process::Process};
 use crate::{
     Error,
     provider::{Instance, Login},
 };
 
-pub(super) struct PlainProcess {
+pub(super) struct NativeService {
     pub(super) process: Process,
     pub(super) port: Option<u16>,
+    pub(super) login: Login,
+    pub(super) disk: Option<SmallDisk>,
+}
+
+impl NativeService {
+    pub(super) fn new(process: Process, port: Option<u16>) -> Self {
+        NativeService { process, port, login: Login::default(), disk: None }
+    }
+
+    fn disk(&self) -> Result<&SmallDisk, Error> {
+        self.disk.as_ref().ok_or_else(|| Error::no_small_disk(self.process.name()))
+    }
 }
 
 #[async_trait]
-impl Instance for PlainProcess {
+impl Instance for NativeService {
     fn address(&self) -> Option<String> {
         self.port.map(|port| format!("127.0.0.1:{port}"))
     }
 
     fn login(&self) -> Login {
-        Login::default()
+        self.login.clone()
     }
 
     async fn ended(&self) -> Option<String> {
@@ -45,11 +57,11 @@ impl Instance for PlainProcess {
     }
 
     async fn fill_disk(&self) -> Result<(), Error> {
-        Err(Error::no_small_disk(self.process.name()))
+        self.disk()?.fill()
     }
 
     async fn free_disk(&self) -> Result<(), Error> {
-        Err(Error::no_small_disk(self.process.name()))
+        self.disk()?.free()
     }
 
     async fn log(&self) -> String {
