@@ -5,8 +5,11 @@ use std::{ffi::OsString, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use seaworthy_queue::{Backoff, Queue, Worker};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::net::TcpListener;
-use tracing::info;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+use tracing::{info, warn};
 
 use crate::{fulfilment::fulfil, live::Hub, relay, schema::migrate, server};
 
@@ -110,7 +113,30 @@ impl Shop {
 }
 
 impl Services {
+    /// Connects and migrates. A database that is busy or away gets some time: the shop may be started in the middle of an
+    /// outage, and must not add to it by ending.
     async fn connect(&self) -> Result<(PgPool, redis::Client), StartError> {
+        const START_DEADLINE: Duration = Duration::from_secs(15);
+        const PAUSE: Duration = Duration::from_millis(200);
+        let give_up = Instant::now() + START_DEADLINE;
+        loop {
+            match self.try_to_connect().await {
+                Err(StartError::Postgres(error)) if Instant::now() < give_up && is_away(&error) => {
+                    warn!(%error, "Postgres can't be reached yet");
+                    sleep(PAUSE).await;
+                }
+                Err(StartError::Migration(error))
+                    if Instant::now() < give_up && migration_met_outage(&error) =>
+                {
+                    warn!(%error, "the tables can't be made yet");
+                    sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_to_connect(&self) -> Result<(PgPool, redis::Client), StartError> {
         let pool = PgPoolOptions::new()
             .max_connections(16)
             .acquire_timeout(Duration::from_secs(1))
@@ -119,6 +145,22 @@ impl Services {
         let redis = redis::Client::open(self.redis_url.as_str())?;
         migrate(&pool).await?;
         Ok((pool, redis))
+    }
+}
+
+/// Whether it is worth trying again: the database was not reached, as opposed to having refused.
+fn is_away(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
+}
+
+fn migration_met_outage(error: &seaworthy_queue::Error) -> bool {
+    match error {
+        seaworthy_queue::Error::Database(error) => is_away(error),
+        seaworthy_queue::Error::Migration(
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _),
+        ) => is_away(error),
+        _ => false,
     }
 }
 
