@@ -188,8 +188,11 @@ fn summary(run: &reports::Run) -> Table {
 
 /// The page, the record, and the plots as pictures of their own.
 fn write_report(run: &reports::Run, folder: &Path) -> std::io::Result<()> {
+    let json = run.to_json();
+    fs::write(folder.join("run.json"), &json)?;
+    // Rendered from what was written, which rounds times, so that the page can be made again from the record.
+    let run = reports::Run::from_json(&json)?;
     fs::write(folder.join("index.html"), run.to_html())?;
-    fs::write(folder.join("run.json"), run.to_json())?;
     for record in run.scenarios.iter().filter(|record| record.status == Status::Played) {
         fs::write(folder.join(format!("{}.svg", record.name)), record.to_svg())?;
     }
