@@ -101,6 +101,11 @@ impl Service {
         self.inner.instance.log().await
     }
 
+    /// Whether the service wrote this to its log since it was last started; never for an external server.
+    pub async fn said(&self, text: &str) -> bool {
+        self.inner.instance.said(text).await
+    }
+
     /// Waits until the service answers a real query (past the proxy): `select 1`, `PING`, a 200
     /// on its readiness path, or, for a worker, its word in the log.
     ///

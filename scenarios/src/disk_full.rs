@@ -26,6 +26,14 @@ pub(crate) const SCENARIO: Scenario = Scenario {
         } else {
             Check::new("Postgres survives", Verdict::Violated, "it was restarted in between")
         };
-        vec![survived, exercised("requests met the full disk", seen.refused, "requests were refused")]
+        let met = u64::from(seen.postgres_met_full_disk);
+        vec![
+            survived,
+            exercised(
+                "Postgres met the full disk",
+                met,
+                "time or more, its log says `No space left on device`",
+            ),
+        ]
     },
 };

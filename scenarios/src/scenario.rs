@@ -41,6 +41,8 @@ pub struct Evidence {
     pub windows: Vec<FaultWindow>,
     /// When each fulfilment was recorded, from the start.
     pub fulfilled_at: Vec<Duration>,
+    /// Whether Postgres met a full disk, by its log.
+    pub postgres_met_full_disk: bool,
     /// Whether Postgres ran through without a restart.
     pub postgres_survived: bool,
 }

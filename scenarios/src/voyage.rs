@@ -138,9 +138,12 @@ impl Voyage {
         let rested = rest(&truth).await;
         let outcome =
             Outcomes { history: &history, watchers: &watchers, truth: &truth, windows, drained, rested };
-        let survived = canary.still_lives().await;
+        let postgres = PostgresFate {
+            survived: canary.still_lives().await,
+            met_full_disk: stack.postgres().said("No space left on device").await,
+        };
         let ended = ended(&stack).await;
-        let mut record = outcome.judge(scenario, survived).await.map_err(postgres_failed)?;
+        let mut record = outcome.judge(scenario, postgres).await.map_err(postgres_failed)?;
         record.checks.push(check::none("no process ended by itself", &ended));
         record.replay =
             format!("seaworthy run {} --seed {} --provider {}", scenario.name, self.seed, stack.provider());
@@ -233,6 +236,12 @@ async fn rest(truth: &Truth) -> Option<(Stats, Duration)> {
     None
 }
 
+/// What became of Postgres.
+struct PostgresFate {
+    survived: bool,
+    met_full_disk: bool,
+}
+
 struct Outcomes<'a> {
     history: &'a History,
     watchers: &'a [Watcher],
@@ -243,11 +252,7 @@ struct Outcomes<'a> {
 }
 
 impl Outcomes<'_> {
-    async fn judge(
-        self,
-        scenario: &Scenario,
-        postgres_survived: bool,
-    ) -> Result<ScenarioRecord, sqlx::Error> {
+    async fn judge(self, scenario: &Scenario, postgres: PostgresFate) -> Result<ScenarioRecord, sqlx::Error> {
         let states = self.truth.states().await?;
         let fulfilments = self.truth.fulfilments().await?;
         let now = self.history.now();
@@ -262,7 +267,8 @@ impl Outcomes<'_> {
             queue: self.rested.map(|(stats, _)| stats).unwrap_or_default(),
             windows: self.windows.clone(),
             fulfilled_at: fulfilments.iter().map(|(_, ago)| now.saturating_sub(*ago)).collect(),
-            postgres_survived,
+            postgres_survived: postgres.survived,
+            postgres_met_full_disk: postgres.met_full_disk,
         };
         let mut record = ScenarioRecord::new(scenario.name, scenario.summary);
         record.checks = vec![

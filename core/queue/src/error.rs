@@ -31,6 +31,14 @@ pub enum Error {
         /// How many are allowed.
         max: usize,
     },
+    /// A text in a job's arguments has a NUL character, which Postgres does not store.
+    #[error(
+        "the arguments of a `{kind}` job have a NUL character, which Postgres does not store: encode or remove it"
+    )]
+    Nul {
+        /// The kind of job.
+        kind: String,
+    },
     /// The worker's lease on the job is gone: another worker has it, or will. Roll back; nothing was completed.
     #[error("the lease on job {job} is gone: the worker was taken for dead and the job went to another one")]
     Fenced {
@@ -48,6 +56,7 @@ impl Error {
             Error::Arguments { .. } => "QUEUE-0003",
             Error::ArgumentsTooLarge { .. } => "QUEUE-0004",
             Error::Fenced { .. } => "QUEUE-0005",
+            Error::Nul { .. } => "QUEUE-0006",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A job before it is enqueued, and while a worker has it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{PgConnection, types::Uuid};
@@ -37,16 +37,22 @@ impl NewJob {
     ///
     /// # Errors
     ///
-    /// [`Error::Arguments`] when the arguments have no JSON form, [`Error::ArgumentsTooLarge`].
+    /// [`Error::Arguments`] when the arguments have no JSON form, or one that can't be read back; [`Error::ArgumentsTooLarge`];
+    /// [`Error::Nul`] when a text in them has a NUL character, which Postgres does not store.
     pub fn new(kind: impl Into<String>, args: &impl Serialize) -> Result<Self, Error> {
         let kind = kind.into();
         let fail = |source| Error::Arguments { kind: kind.clone(), source };
-        let bytes = serde_json::to_vec(args).map_err(fail)?.len();
-        if bytes > Self::MAX_ARGUMENTS {
-            return Err(Error::ArgumentsTooLarge { kind, bytes, max: Self::MAX_ARGUMENTS });
+        let json = serde_json::to_vec(args).map_err(fail)?;
+        if json.len() > Self::MAX_ARGUMENTS {
+            return Err(Error::ArgumentsTooLarge { kind, bytes: json.len(), max: Self::MAX_ARGUMENTS });
+        }
+        // Read back: what is nested too deeply can be written, and no worker could read it.
+        let args = serde_json::from_slice(&json).map_err(fail)?;
+        if has_nul(&args) {
+            return Err(Error::Nul { kind });
         }
         Ok(NewJob {
-            args: serde_json::to_value(args).map_err(fail)?,
+            args,
             queue: "default".to_owned(),
             kind,
             priority: 0,
@@ -73,15 +79,28 @@ impl NewJob {
     }
 }
 
+fn has_nul(value: &serde_json::Value) -> bool {
+    use serde_json::Value::{Array, Object, String};
+    match value {
+        String(text) => text.contains('\0'),
+        Array(items) => items.iter().any(has_nul),
+        Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
 /// A job that a worker holds a lease on.
 #[derive(Debug)]
 pub struct LeasedJob {
     pub(crate) id: JobId,
     pub(crate) kind: String,
-    pub(crate) args: serde_json::Value,
+    /// As JSON text: one job whose arguments can't be read must not keep the rest of its batch from being claimed.
+    pub(crate) args: String,
     pub(crate) attempt: i32,
     pub(crate) max_attempts: i32,
     pub(crate) token: Uuid,
+    /// How long its handler may take.
+    pub(crate) timeout: Duration,
 }
 
 impl LeasedJob {
@@ -111,7 +130,8 @@ impl LeasedJob {
     ///
     /// [`Error::Arguments`] when they don't have the form of `T`.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        T::deserialize(&self.args).map_err(|source| Error::Arguments { kind: self.kind.clone(), source })
+        serde_json::from_str(&self.args)
+            .map_err(|source| Error::Arguments { kind: self.kind.clone(), source })
     }
 
     /// Says that the job's work is done; the worker records it, soon after the handler returns. If the worker dies
@@ -121,13 +141,14 @@ impl LeasedJob {
     }
 
     /// Completes the job in the transaction that makes its effect: both become true together, and only if the lease
-    /// still stands. Commit, then return the [`Done`] from the handler.
+    /// still stands. Commit, then return the [`Done`] from the handler. A transaction that was not committed after all sends the
+    /// job back to the queue.
     ///
     /// # Errors
     ///
     /// [`Error::Fenced`] when the lease is gone: roll back. [`Error::Database`].
     pub async fn complete_in_tx(self, tx: &mut PgConnection) -> Result<Done, Error> {
-        store::complete_one(tx, self.token, self.id).await?;
+        store::complete_one(tx, self.token, self.id, self.timeout).await?;
         Ok(Done { recorded: true })
     }
 }

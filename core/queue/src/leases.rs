@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use sqlx::{PgPool, types::Uuid};
@@ -30,10 +31,15 @@ impl Leases {
 
     /// Returns the jobs of leases that are not open here, and says how many. The database is asked first: whatever it
     /// names was opened here before.
-    pub(crate) async fn release_strays(&self, pool: &PgPool, worker: Uuid) -> Result<u64, Error> {
+    pub(crate) async fn release_strays(
+        &self,
+        pool: &PgPool,
+        worker: Uuid,
+        deadline: Duration,
+    ) -> Result<u64, Error> {
         let mut tokens = store::leases_of(pool, worker).await?;
         tokens.retain(|token| !self.lock().contains(token));
-        if tokens.is_empty() { Ok(0) } else { store::release(pool, &tokens).await }
+        if tokens.is_empty() { Ok(0) } else { store::release(pool, &tokens, deadline).await }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Uuid>> {

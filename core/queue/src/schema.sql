@@ -50,7 +50,9 @@ create table seaworthy_queue.done_batch (
     detail text,
     at timestamptz not null default clock_timestamp()
 );
-create index on seaworthy_queue.done_batch (token);
+-- Unique, so that a completion that is repeated while the first try is still on its way is recorded once. A claim takes 256 jobs at
+-- most, whose numbers fit into an index entry.
+create unique index on seaworthy_queue.done_batch (token, job_ids);
 
 -- What was given up.
 create table seaworthy_queue.dead_letter (

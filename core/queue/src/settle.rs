@@ -18,6 +18,9 @@ const ROUND: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// How often a statement may be refused before it is given up.
+const MAX_REFUSALS: u32 = 5;
+
 /// News about a claimed batch.
 #[derive(Debug)]
 pub(crate) enum News {
@@ -68,7 +71,7 @@ pub(crate) async fn settle(pool: PgPool, deadline: Duration, leases: Leases, mut
             *left_now = left_now.saturating_sub(ended);
             if *left_now == 0 {
                 left.remove(&token);
-                settler.until_it_works(|| store::close_lease(&settler.pool, token)).await;
+                settler.close(token).await;
                 leases.close(token);
             }
         }
@@ -83,28 +86,52 @@ struct Settler {
 impl Settler {
     async fn complete(&self, token: Uuid, jobs: &[i64]) {
         let stood = self.until_it_works(|| store::complete_many(&self.pool, token, jobs)).await;
-        if !stood {
+        if stood == Some(false) {
             warn!(?jobs, "fenced: the jobs were done after the lease on them was lost, and will run again");
         }
     }
 
     async fn fail(&self, token: Uuid, job: JobId, attempt: i32, verdict: Verdict, error: &str) {
         info!(%job, attempt, ?verdict, error, "a job failed");
-        let fail = || store::fail(&self.pool, token, job, attempt, verdict.clone(), error);
-        if !self.until_it_works(fail).await {
+        let fail = |text| store::fail(&self.pool, token, job, attempt, verdict.clone(), text, self.deadline);
+        let mut recorded = self.until_it_works(|| fail(error)).await;
+        if recorded.is_none() {
+            // The text may be what the database refuses: not every encoding has every character.
+            recorded = self.until_it_works(|| fail("the error's text could not be stored")).await;
+        }
+        if recorded == Some(false) {
             info!(%job, "its failure was not recorded: it was completed, or another worker has it");
         }
     }
 
+    async fn close(&self, token: Uuid) {
+        let unfinished = self.until_it_works(|| store::close_lease(&self.pool, token, self.deadline)).await;
+        if let Some(jobs @ 1..) = unfinished {
+            warn!(
+                jobs,
+                "jobs that were said to be done, or whose end could not be recorded, went back to the queue"
+            );
+        }
+    }
+
+    /// Tries until the database answers. What it refuses again and again is given up (`None`): nothing else could be recorded
+    /// meanwhile.
     async fn until_it_works<T, F: Future<Output = Result<T, Error>>>(
         &self,
         mut attempt: impl FnMut() -> F,
-    ) -> T {
+    ) -> Option<T> {
         let mut pause = FIRST_PAUSE;
+        let mut refusals = 0;
         loop {
             match within(self.deadline, attempt()).await {
-                Ok(value) => return value,
-                Err(error) => warn!(%error, "the outcome of jobs could not be recorded yet"),
+                Ok(value) => return Some(value),
+                Err(error) => {
+                    refusals += u32::from(is_refusal(&error));
+                    warn!(%error, "the outcome of jobs could not be recorded yet");
+                }
+            }
+            if refusals >= MAX_REFUSALS {
+                return None;
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -112,7 +139,14 @@ impl Settler {
     }
 }
 
-/// Gives up on a statement that gets no answer, so that a dead connection stops nothing for long.
+/// Whether the database understood the statement and refused it: bad data, a broken constraint, a missing privilege or table.
+fn is_refusal(error: &Error) -> bool {
+    let Error::Database(sqlx::Error::Database(error)) = error else { return false };
+    error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
+}
+
+/// Gives up on a statement that gets no answer. Its connection stays with the pool until the server answers or the connection
+/// breaks; the statements that may wait for locks have the server give up first.
 pub(crate) async fn within<T>(
     deadline: Duration,
     statement: impl Future<Output = Result<T, Error>>,

@@ -12,6 +12,8 @@ use crate::{Error, JobId, LeasedJob, NewJob};
 
 /// Rows that one maintenance statement handles at most.
 const MAINTENANCE_BATCH: i64 = 256;
+/// Dead workers that one look rescues from at most.
+const MAX_RESCUES: usize = 16;
 
 pub(crate) async fn enqueue(tx: &mut PgConnection, jobs: &[NewJob]) -> Result<Vec<JobId>, Error> {
     let ids = sqlx::query_scalar(
@@ -42,15 +44,11 @@ pub(crate) async fn register_worker(
     worker: Uuid,
     lease_timeout: Duration,
 ) -> Result<(), Error> {
-    // A repeated registration, after an answer that got lost, is a heartbeat.
-    sqlx::query(
-        "insert into seaworthy_queue.worker (id, lease_timeout) values ($1, $2)
-         on conflict (id) do update set beat_at = clock_timestamp()",
-    )
-    .bind(worker)
-    .bind(interval(lease_timeout))
-    .execute(pool)
-    .await?;
+    sqlx::query("insert into seaworthy_queue.worker (id, lease_timeout) values ($1, $2)")
+        .bind(worker)
+        .bind(interval(lease_timeout))
+        .execute(pool)
+        .await?;
     Ok(())
 }
 
@@ -71,6 +69,7 @@ pub(crate) async fn claim(
     token: Uuid,
     queue: &str,
     limit: usize,
+    job_timeout: Duration,
 ) -> Result<Vec<LeasedJob>, Error> {
     // The limit is a literal, since as a parameter it makes Postgres plan for a large share of the table.
     let statement = format!(
@@ -84,7 +83,7 @@ pub(crate) async fn claim(
             insert into seaworthy_queue.lease_batch (token, worker, job_ids, attempts)
             select $2, $3, array_agg(id order by id), array_agg(attempt order by id) from taken having count(*) > 0
         )
-        select id, kind, args, attempt, max_attempts from taken join seaworthy_queue.job using (id)
+        select id, kind, args::text as args, attempt, max_attempts from taken join seaworthy_queue.job using (id)
         order by priority, id"
     );
     let jobs = sqlx::query(AssertSqlSafe(statement))
@@ -99,6 +98,7 @@ pub(crate) async fn claim(
                 attempt: row.try_get("attempt")?,
                 max_attempts: row.try_get("max_attempts")?,
                 token,
+                timeout: job_timeout,
             })
         })
         .fetch_all(pool)
@@ -109,13 +109,23 @@ pub(crate) async fn claim(
 /// Completes one job in the caller's transaction, or says that the lease is gone.
 ///
 /// The share lock on the lease keeps a rescue and a failure report waiting until the caller commits or rolls back,
-/// so exactly one of them wins; the second statement sees what they committed before it.
-pub(crate) async fn complete_one(tx: &mut PgConnection, token: Uuid, job: JobId) -> Result<(), Error> {
-    sqlx::query("select from seaworthy_queue.lease_batch where token = $1 for share")
-        .bind(token)
-        .fetch_optional(&mut *tx)
-        .await?
-        .ok_or(Error::Fenced { job: job.0 })?;
+/// so exactly one of them wins; the second statement sees what they committed before it. A caller that vanishes in between must
+/// not keep them waiting for ever, so from here on the server ends the transaction when it idles for longer than a handler may run.
+pub(crate) async fn complete_one(
+    tx: &mut PgConnection,
+    token: Uuid,
+    job: JobId,
+    timeout: Duration,
+) -> Result<(), Error> {
+    sqlx::query(
+        "select set_config('idle_in_transaction_session_timeout', $2, true)
+         from seaworthy_queue.lease_batch where token = $1 for share",
+    )
+    .bind(token)
+    .bind(milliseconds(timeout))
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or(Error::Fenced { job: job.0 })?;
     let inserted = sqlx::query(
         "insert into seaworthy_queue.done_batch (token, outcome, job_ids) select $1, 'completed', array[$2]
          where not exists (select from seaworthy_queue.done_batch where token = $1 and $2 = any(job_ids))",
@@ -136,6 +146,7 @@ pub(crate) async fn complete_many(pool: &PgPool, token: Uuid, jobs: &[i64]) -> R
         ), done as (
             insert into seaworthy_queue.done_batch (token, outcome, job_ids) select token, 'completed', $2 from lease
             where not exists (select from seaworthy_queue.done_batch where token = $1 and job_ids && $2)
+            on conflict (token, job_ids) do nothing
         )
         select exists (select from lease)",
     )
@@ -162,9 +173,11 @@ pub(crate) async fn fail(
     attempt: i32,
     verdict: Verdict,
     error: &str,
+    deadline: Duration,
 ) -> Result<bool, Error> {
     let mut connection = pool.acquire().await?;
     let mut tx = connection.begin().await?;
+    limit_lock_waits(&mut tx, deadline).await?;
     // Waits for completions that are on their way; the next statement sees them.
     let lease = sqlx::query("select from seaworthy_queue.lease_batch where token = $1 for update")
         .bind(token)
@@ -212,10 +225,16 @@ pub(crate) async fn fail(
     Ok(true)
 }
 
-/// Forgets a lease whose jobs are all settled.
-pub(crate) async fn close_lease(pool: &PgPool, token: Uuid) -> Result<(), Error> {
-    sqlx::query("delete from seaworthy_queue.lease_batch where token = $1").bind(token).execute(pool).await?;
-    Ok(())
+/// Forgets a lease whose jobs are all settled, and says how many were not: jobs whose handler said that it had completed them in
+/// its transaction, and whose transaction was not committed. Those go back to the queue.
+pub(crate) async fn close_lease(pool: &PgPool, token: Uuid, deadline: Duration) -> Result<u64, Error> {
+    let mut connection = pool.acquire().await?;
+    let mut tx = connection.begin().await?;
+    limit_lock_waits(&mut tx, deadline).await?;
+    let why = "the handler said that the job was done, and did not commit";
+    let unfinished = take_back(&mut tx, &[token], Interrupted::Running, why).await?;
+    tx.commit().await?;
+    Ok(unfinished)
 }
 
 pub(crate) async fn promote_due(pool: &PgPool) -> Result<u64, Error> {
@@ -236,32 +255,50 @@ pub(crate) async fn promote_due(pool: &PgPool) -> Result<u64, Error> {
 }
 
 /// Takes everything back from workers whose heartbeats stopped, and forgets them.
+///
+/// Worker by worker, each in a transaction of its own, and only those of whose leases none is held by a completion that is on its way:
+/// one that hangs must not keep the jobs of others from being rescued.
 pub(crate) async fn rescue_expired(pool: &PgPool) -> Result<u64, Error> {
-    let mut connection = pool.acquire().await?;
-    let mut tx = connection.begin().await?;
-    let workers: Vec<Uuid> = sqlx::query_scalar(
-        "select id from seaworthy_queue.worker where beat_at < clock_timestamp() - lease_timeout
-         limit $1 for update skip locked",
-    )
-    .bind(MAINTENANCE_BATCH)
-    .fetch_all(&mut *tx)
-    .await?;
-    let rescued = if workers.is_empty() { 0 } else { dismiss(&mut tx, &workers, "the worker died").await? };
-    tx.commit().await?;
+    let mut rescued = 0;
+    for _ in 0..MAX_RESCUES {
+        let mut connection = pool.acquire().await?;
+        let mut tx = connection.begin().await?;
+        let worker: Option<Uuid> = sqlx::query_scalar(
+            "select id from seaworthy_queue.worker where beat_at < clock_timestamp() - lease_timeout
+             order by random() limit 1 for update skip locked",
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(worker) = worker else { break };
+        let held: i64 = sqlx::query_scalar(
+            "with free as materialized (
+                select token from seaworthy_queue.lease_batch where worker = $1 order by token for update skip locked
+            )
+            select (select count(*) from seaworthy_queue.lease_batch where worker = $1) - (select count(*) from free)",
+        )
+        .bind(worker)
+        .fetch_one(&mut *tx)
+        .await?;
+        if held == 0 {
+            rescued += dismiss(&mut tx, worker, "the worker died").await?;
+            tx.commit().await?;
+        }
+    }
     Ok(rescued)
 }
 
 /// Signs a worker off and returns what it did not finish.
-pub(crate) async fn retire_worker(pool: &PgPool, worker: Uuid) -> Result<u64, Error> {
+pub(crate) async fn retire_worker(pool: &PgPool, worker: Uuid, deadline: Duration) -> Result<u64, Error> {
     let mut connection = pool.acquire().await?;
     let mut tx = connection.begin().await?;
+    limit_lock_waits(&mut tx, deadline).await?;
     sqlx::query("select from seaworthy_queue.worker where id = $1 for update")
         .bind(worker)
         .execute(&mut *tx)
         .await?;
-    let rescued = dismiss(&mut tx, &[worker], "the worker signed off").await?;
+    let returned = dismiss(&mut tx, worker, "the worker signed off").await?;
     tx.commit().await?;
-    Ok(rescued)
+    Ok(returned)
 }
 
 /// The leases that the database holds for a worker.
@@ -271,37 +308,53 @@ pub(crate) async fn leases_of(pool: &PgPool, worker: Uuid) -> Result<Vec<Uuid>, 
 }
 
 /// Returns the jobs of leases that nobody works on: claims whose answer got lost.
-pub(crate) async fn release(pool: &PgPool, tokens: &[Uuid]) -> Result<u64, Error> {
+pub(crate) async fn release(pool: &PgPool, tokens: &[Uuid], deadline: Duration) -> Result<u64, Error> {
     let mut connection = pool.acquire().await?;
     let mut tx = connection.begin().await?;
-    let released = take_back(&mut tx, tokens, "the answer to the claim got lost").await?;
+    limit_lock_waits(&mut tx, deadline).await?;
+    let released =
+        take_back(&mut tx, tokens, Interrupted::NotStarted, "the answer to the claim got lost").await?;
     tx.commit().await?;
     Ok(released)
 }
 
-/// Forgets these workers, whose rows are locked: that keeps them from claiming more in the meantime.
-async fn dismiss(tx: &mut PgConnection, workers: &[Uuid], why: &str) -> Result<u64, Error> {
+/// Forgets this worker, whose row is locked: that keeps it from claiming more in the meantime.
+async fn dismiss(tx: &mut PgConnection, worker: Uuid, why: &str) -> Result<u64, Error> {
     let tokens: Vec<Uuid> =
-        sqlx::query_scalar("select token from seaworthy_queue.lease_batch where worker = any($1)")
-            .bind(workers)
+        sqlx::query_scalar("select token from seaworthy_queue.lease_batch where worker = $1")
+            .bind(worker)
             .fetch_all(&mut *tx)
             .await?;
-    let rescued = take_back(tx, &tokens, why).await?;
-    sqlx::query("delete from seaworthy_queue.worker where id = any($1)").bind(workers).execute(tx).await?;
+    let rescued = take_back(tx, &tokens, Interrupted::Running, why).await?;
+    sqlx::query("delete from seaworthy_queue.worker where id = $1").bind(worker).execute(tx).await?;
     Ok(rescued)
 }
 
-/// Voids these leases and returns their unfinished jobs to the queue.
-async fn take_back(tx: &mut PgConnection, tokens: &[Uuid], why: &str) -> Result<u64, Error> {
+/// Where the jobs of a lease were when it was voided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interrupted {
+    /// A handler may have run: the attempt counts.
+    Running,
+    /// No handler has seen them: the attempt does not count.
+    NotStarted,
+}
+
+/// Voids these leases and returns their unfinished jobs to the queue, or, after their last attempt, to the dead letters.
+async fn take_back(
+    tx: &mut PgConnection,
+    tokens: &[Uuid],
+    jobs: Interrupted,
+    why: &str,
+) -> Result<u64, Error> {
     // First wait for completions that are on their way, then look at what they left, in a statement of its own: in
     // one statement, the old snapshot would return jobs that were finished while it waited.
     sqlx::query("select from seaworthy_queue.lease_batch where token = any($1) order by token for update")
         .bind(tokens)
         .execute(&mut *tx)
         .await?;
-    let rescued: i64 = sqlx::query_scalar(
+    let returned: i64 = sqlx::query_scalar(
         "with unfinished as materialized (
-            select lease.token, held.id, held.attempt
+            select lease.token, held.id, held.attempt, held.attempt + $3 as next_attempt
             from seaworthy_queue.lease_batch lease, unnest(lease.job_ids, lease.attempts) held (id, attempt)
             where lease.token = any($1) and not exists (
                 select from seaworthy_queue.done_batch done
@@ -312,24 +365,40 @@ async fn take_back(tx: &mut PgConnection, tokens: &[Uuid], why: &str) -> Result<
             select token, 'rescued', array_agg(id), $2 from unfinished group by token
         ), again as (
             insert into seaworthy_queue.ready (queue, priority, id, attempt)
-            select queue, priority, id, attempt + 1 from unfinished join seaworthy_queue.job using (id)
-            where attempt < max_attempts
+            select queue, priority, id, next_attempt from unfinished join seaworthy_queue.job using (id)
+            where next_attempt <= max_attempts
         ), dead as (
             insert into seaworthy_queue.dead_letter (id, attempt, error)
             select id, attempt, $2 || ' in the last attempt'
-            from unfinished join seaworthy_queue.job using (id) where attempt >= max_attempts
+            from unfinished join seaworthy_queue.job using (id) where next_attempt > max_attempts
         )
         select count(*) from unfinished",
     )
     .bind(tokens)
     .bind(why)
+    .bind(i32::from(jobs == Interrupted::Running))
     .fetch_one(&mut *tx)
     .await?;
     sqlx::query("delete from seaworthy_queue.lease_batch where token = any($1)")
         .bind(tokens)
         .execute(tx)
         .await?;
-    Ok(u64::try_from(rescued).unwrap_or(0))
+    Ok(u64::try_from(returned).unwrap_or(0))
+}
+
+/// Makes the server give up on a lock before the client gives up on the statement: a statement that nobody waits for any more would
+/// keep its connection and its own locks.
+async fn limit_lock_waits(tx: &mut PgConnection, deadline: Duration) -> Result<(), Error> {
+    sqlx::query("select set_config('lock_timeout', $1, true)")
+        .bind(milliseconds(deadline / 2))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// A time as a setting of Postgres takes it, at least a millisecond: zero would mean for ever.
+fn milliseconds(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis().clamp(1, i32::MAX as u128))
 }
 
 /// A duration as Postgres takes it, in whole microseconds; a century at most, so that it can be added to a time.

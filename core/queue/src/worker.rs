@@ -10,7 +10,7 @@ use sqlx::{PgPool, types::Uuid};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -60,9 +60,9 @@ impl Worker {
         self
     }
 
-    /// Runs up to this many jobs at once, at least one.
+    /// Runs up to this many jobs at once, between 1 and 10,000.
     pub fn concurrency(mut self, jobs: usize) -> Self {
-        self.concurrency = jobs.clamp(1, Semaphore::MAX_PERMITS);
+        self.concurrency = jobs.clamp(1, 10_000);
         self
     }
 
@@ -109,7 +109,7 @@ impl Worker {
     ///
     /// Outside a tokio runtime.
     pub fn start(self) -> RunningWorker {
-        let stop = watch::Sender::new(false);
+        let stop = watch::Sender::new(None);
         let running = Running {
             pool: self.queue.pool.clone(),
             statement_deadline: (self.lease_timeout / 3).max(Duration::from_millis(100)),
@@ -126,16 +126,19 @@ impl Worker {
 /// [`drain`](Self::drain) for an orderly end.
 #[derive(Debug)]
 pub struct RunningWorker {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    /// The deadline of the drain, once there is one.
+    stop: watch::Sender<Option<Instant>>,
+    task: JoinHandle<bool>,
 }
 
 impl RunningWorker {
-    /// Claims nothing more, waits for running jobs until the deadline, and returns the rest to the queue. Says whether
-    /// everything was finished in time.
+    /// Claims nothing more, waits for running jobs until the deadline, then stops those that still run and returns them to the
+    /// queue. Says whether everything was finished in time.
     pub async fn drain(mut self, deadline: Duration) -> bool {
-        self.stop.send_replace(true);
-        timeout(deadline, &mut self.task).await.is_ok()
+        /// What recording the last outcomes and signing off may take beyond the deadline.
+        const GRACE: Duration = Duration::from_secs(5);
+        self.stop.send_replace(Some(Instant::now() + deadline));
+        matches!(timeout(deadline + GRACE, &mut self.task).await, Ok(Ok(true)))
     }
 }
 
@@ -151,25 +154,22 @@ struct Running {
     statement_deadline: Duration,
     slots: Arc<Semaphore>,
     leases: Leases,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Option<Instant>>,
 }
 
 impl Running {
-    async fn run(mut self) {
+    /// Works until told to stop, and says whether everything was finished in time.
+    async fn run(mut self) -> bool {
         let (news, inbox) = mpsc::channel(self.worker.concurrency * 2);
         // Dropped with this future, so that an abort ends the jobs too.
         let mut jobs = JoinSet::new();
         let mut settling = JoinSet::new();
         settling.spawn(settle(self.pool.clone(), self.statement_deadline, self.leases.clone(), inbox));
         let mut last_id = None;
-        while !*self.stop.borrow() {
+        while self.stop.borrow().is_none() {
             let id = Uuid::new_v4();
-            match within(
-                self.statement_deadline,
-                store::register_worker(&self.pool, id, self.worker.lease_timeout),
-            )
-            .await
-            {
+            let register = store::register_worker(&self.pool, id, self.worker.lease_timeout);
+            match within(self.statement_deadline, register).await {
                 Ok(()) => {
                     last_id = Some(id);
                     self.live_as(id, &news, &mut jobs).await;
@@ -180,35 +180,44 @@ impl Running {
                 }
             }
         }
-        // In-flight jobs still need heartbeats, or they would be rescued while they finish.
+        // Jobs that still run need heartbeats, or they would be rescued while they finish.
         let mut upkeep = JoinSet::new();
         if let Some(id) = last_id {
-            upkeep.spawn(self.upkeep(id));
+            upkeep.spawn(self.heartbeats(id));
         }
-        while jobs.join_next().await.is_some() {}
+        let deadline = self.stop.borrow().unwrap_or_else(Instant::now);
+        let finishing = async { while jobs.join_next().await.is_some() {} };
+        let finished = timeout_at(deadline, finishing).await.is_ok();
+        jobs.shutdown().await;
         drop(news);
-        settling.join_next().await;
+        let settled = timeout(self.statement_deadline, settling.join_next()).await.is_ok();
         upkeep.abort_all();
-        if let Some(id) = last_id
-            && let Err(error) = within(self.statement_deadline, store::retire_worker(&self.pool, id)).await
-        {
-            warn!(%error, "the worker could not sign off; it will be taken for dead");
+        if let Some(id) = last_id {
+            let retire = store::retire_worker(&self.pool, id, self.statement_deadline);
+            if let Err(error) = within(self.statement_deadline, retire).await {
+                warn!(%error, "the worker could not sign off; it will be taken for dead");
+            }
         }
+        finished && settled
     }
 
     /// Claims and runs jobs under one identity, until told to stop or given up by the others.
     async fn live_as(&mut self, id: Uuid, news: &mpsc::Sender<News>, jobs: &mut JoinSet<()>) {
         let mut upkeep = JoinSet::new();
-        upkeep.spawn(self.upkeep(id));
+        upkeep.spawn(self.heartbeats(id));
+        upkeep.spawn(self.maintenance(id));
         loop {
             let slots = tokio::select! {
-                _ = self.stop.wait_for(|stop| *stop) => return,
+                // A worker that was told to stop claims nothing more.
+                biased;
+                _ = self.stop.wait_for(Option::is_some) => return,
                 _ = upkeep.join_next() => return,
                 slots = free_slots(&self.slots) => slots,
             };
             while jobs.try_join_next().is_some() {}
             let token = self.leases.open();
-            let claim = store::claim(&self.pool, id, token, &self.worker.name, slots.len());
+            let (name, timeout) = (&self.worker.name, self.worker.job_timeout);
+            let claim = store::claim(&self.pool, id, token, name, slots.len(), timeout);
             match within(self.statement_deadline, claim).await {
                 Ok(claimed) if claimed.is_empty() => {
                     self.leases.close(token);
@@ -237,33 +246,49 @@ impl Running {
         }
     }
 
-    /// Heartbeats, rescues and promotions; ends when others have given this worker up.
-    fn upkeep(&self, id: Uuid) -> impl Future<Output = ()> + Send + 'static {
+    /// Says that the worker lives, whatever else it does; ends when others have given it up.
+    fn heartbeats(&self, id: Uuid) -> impl Future<Output = ()> + Send + 'static {
+        let (pool, heartbeat, deadline) = (self.pool.clone(), self.worker.heartbeat, self.statement_deadline);
+        async move {
+            /// A beat that failed is repeated sooner.
+            const REPEAT: Duration = Duration::from_millis(100);
+            loop {
+                match within(deadline, store::heartbeat(&pool, id)).await {
+                    Ok(true) => sleep(heartbeat).await,
+                    Ok(false) => return,
+                    Err(error) => {
+                        warn!(%error, "a heartbeat failed");
+                        sleep(heartbeat.min(REPEAT)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes scheduled jobs ready, rescues the jobs of dead workers, and returns those of claims whose answer got lost. Never
+    /// ends by itself.
+    fn maintenance(&self, id: Uuid) -> impl Future<Output = ()> + Send + 'static {
         let (pool, worker, deadline) = (self.pool.clone(), self.worker.clone(), self.statement_deadline);
         let leases = self.leases.clone();
         async move {
-            let mut next_beat = Instant::now();
+            // Not at once: after an outage the others' heartbeats must have a chance to come first.
+            let mut next_rescue = Instant::now() + worker.heartbeat;
             loop {
-                if Instant::now() >= next_beat {
-                    next_beat = Instant::now() + worker.heartbeat;
-                    match within(deadline, store::heartbeat(&pool, id)).await {
-                        Ok(true) => {}
-                        Ok(false) => return,
-                        Err(error) => warn!(%error, "a heartbeat failed"),
-                    }
+                if let Err(error) = within(deadline, store::promote_due(&pool)).await {
+                    warn!(%error, "scheduled jobs could not be made ready");
+                }
+                if Instant::now() >= next_rescue {
+                    next_rescue = Instant::now() + worker.heartbeat;
                     match within(deadline, store::rescue_expired(&pool)).await {
                         Ok(0) => {}
                         Ok(jobs) => info!(jobs, "rescued jobs of workers that died"),
                         Err(error) => warn!(%error, "a look for dead workers failed"),
                     }
-                    match within(deadline, leases.release_strays(&pool, id)).await {
+                    match within(deadline, leases.release_strays(&pool, id, deadline)).await {
                         Ok(0) => {}
                         Ok(jobs) => info!(jobs, "returned jobs of claims whose answer got lost"),
                         Err(error) => warn!(%error, "a look for lost claims failed"),
                     }
-                }
-                if let Err(error) = within(deadline, store::promote_due(&pool)).await {
-                    warn!(%error, "scheduled jobs could not be made ready");
                 }
                 sleep(worker.poll.min(worker.heartbeat)).await;
             }
@@ -271,7 +296,7 @@ impl Running {
     }
 
     async fn pause(&mut self, pause: Duration) {
-        let _ = timeout(pause, self.stop.wait_for(|stop| *stop)).await;
+        let _ = timeout(pause, self.stop.wait_for(Option::is_some)).await;
     }
 }
 

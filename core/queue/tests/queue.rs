@@ -193,7 +193,7 @@ async fn failed_jobs_retry_and_those_that_keep_failing_reach_the_dead_letters() 
             (
                 "misread",
                 3,
-                "the arguments of a `misread` job are not what its handler expects: invalid type: string \"text\", expected u8"
+                "the arguments of a `misread` job are not what its handler expects: invalid type: string \"text\", expected u8 at line 1 column 6"
             ),
             ("panics", 3, "the handler panicked: oh no"),
             ("unheard-of", 3, "this worker has no handler for jobs of kind `unheard-of`"),
@@ -380,7 +380,104 @@ async fn a_drain_finishes_what_runs_and_leaves_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn arguments_that_are_too_large_are_refused_before_anything_is_written() {
+async fn a_drain_past_its_deadline_says_so_and_returns_the_jobs() {
+    let (queue, pool) = fresh_queue().await;
+    let started = Arc::new(Notify::new());
+    let worker = {
+        let started = started.clone();
+        let handler = move |_| {
+            started.notify_one();
+            std::future::pending()
+        };
+        worker(&queue).handle("hangs", handler).start()
+    };
+    enqueue(&queue, &pool, NewJob::new("hangs", &()).unwrap()).await;
+    started.notified().await;
+    assert!(!worker.drain(Duration::from_millis(20)).await);
+    assert_eq!(queue.stats().await.unwrap(), Stats { ready: 1, rescued: 1, ..Stats::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_said_to_be_done_and_was_not_committed_runs_again() {
+    let (queue, pool) = fresh_queue().await;
+    let worker = {
+        let pool = pool.clone();
+        let forgetful = move |job: seaworthy_queue::LeasedJob| {
+            let pool = pool.clone();
+            async move {
+                let first = job.attempt() == 1;
+                let mut tx = pool.begin().await?;
+                let done = job.complete_in_tx(&mut tx).await?;
+                if first {
+                    tx.rollback().await?
+                } else {
+                    tx.commit().await?
+                }
+                Ok(done)
+            }
+        };
+        worker(&queue).handle("work", forgetful).start()
+    };
+    enqueue(&queue, &pool, NewJob::new("work", &()).unwrap()).await;
+    let stats = until(&queue, "completion", |stats| stats.completed == 1).await;
+    assert_eq!(stats.rescued, 1);
+    assert!(worker.drain(DEADLINE).await);
+    assert!(at_rest(&queue.stats().await.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_hangs_after_its_completion_is_ended_and_the_job_is_rescued() {
+    let (queue, pool) = fresh_queue().await;
+    let (started, hanging) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let worker = {
+        let (pool, started, hanging) = (pool.clone(), started.clone(), hanging.clone());
+        let handler = move |job: seaworthy_queue::LeasedJob| {
+            let (pool, started, hanging) = (pool.clone(), started.clone(), hanging.clone());
+            async move {
+                if job.attempt() > 1 {
+                    return Ok(job.done());
+                }
+                // A transaction of a task that nobody stops: what a process that was frozen leaves on the server.
+                let mut tx = pool.begin().await?;
+                let done = job.complete_in_tx(&mut tx).await?;
+                tokio::spawn(async move {
+                    started.notify_one();
+                    hanging.notified().await;
+                    drop(tx);
+                });
+                std::future::pending::<()>().await;
+                Ok(done)
+            }
+        };
+        worker(&queue).job_timeout(Duration::from_millis(300)).handle("work", handler).start()
+    };
+    enqueue(&queue, &pool, NewJob::new("work", &()).unwrap()).await;
+    started.notified().await;
+    until(&queue, "completion", |stats| stats.completed == 1).await;
+    hanging.notify_one();
+    assert!(worker.drain(DEADLINE).await);
+}
+
+#[test]
+fn arguments_that_no_worker_could_read_are_refused_before_anything_is_written() {
+    let mut deep = serde_json::Value::Null;
+    for _ in 0..200 {
+        deep = serde_json::json!([deep]);
+    }
+    let cases = [
+        (NewJob::new("deep", &deep).unwrap_err(), "QUEUE-0003", "recursion limit"),
+        (NewJob::new("nul", &serde_json::json!({"a": ["b\0"]})).unwrap_err(), "QUEUE-0006", "NUL"),
+        (NewJob::new("nul", &serde_json::json!({"a\0": 1})).unwrap_err(), "QUEUE-0006", "NUL"),
+    ];
+    for (error, code, says) in cases {
+        assert_eq!(error.code(), code);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    assert!(NewJob::new("fine", &"a backslash: \\u0000").is_ok());
+}
+
+#[test]
+fn arguments_that_are_too_large_are_refused_before_anything_is_written() {
     let error = NewJob::new("big", &"x".repeat(NewJob::MAX_ARGUMENTS)).unwrap_err();
     assert_eq!(error.code(), "QUEUE-0004");
     assert!(error.to_string().contains("1048578 bytes, more than the 1048576 allowed"), "{error}");

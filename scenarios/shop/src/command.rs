@@ -1,17 +1,21 @@
 //! The shop's command line, and its processes.
 
-use std::{ffi::OsString, process::ExitCode, time::Duration};
+use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use seaworthy_queue::{Backoff, Queue, Worker};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{
     net::TcpListener,
+    sync::Notify,
     time::{Instant, sleep},
 };
 use tracing::{info, warn};
 
 use crate::{fulfilment::fulfil, live::Hub, relay, schema::migrate, server};
+
+/// How long requests and jobs that are under way get when the shop is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// A small shop: the reference application of Seaworthy.
 #[derive(Debug, Parser)]
@@ -173,11 +177,19 @@ async fn serve(services: Services, listen: String) -> Result<(), StartError> {
     let listener = TcpListener::bind(&listen).await.map_err(fail)?;
     info!(%listen, "the shop is open");
     let router = server::router(server::Server { pool, redis, hub });
-    axum::serve(listener, router).with_graceful_shutdown(told_to_stop()).await.map_err(fail)
+    let stop = Arc::new(Notify::new());
+    let serving = axum::serve(listener, router).with_graceful_shutdown({
+        let stop = stop.clone();
+        async move { stop.notified().await }
+    });
+    tokio::select! {
+        outcome = serving => outcome.map_err(fail),
+        // WebSockets, and requests that never come to their end, don't keep the shop open.
+        () = async { told_to_stop().await; stop.notify_one(); sleep(DRAIN).await } => Ok(()),
+    }
 }
 
 async fn run_worker(services: Services, work: Packing) -> Result<(), StartError> {
-    const DRAIN: Duration = Duration::from_secs(10);
     let (pool, redis) = services.connect().await?;
     tokio::spawn(relay::run(pool.clone(), redis));
     let packing = Duration::from_millis(work.packing_ms);

@@ -1,6 +1,9 @@
 //! News for WebSocket clients: each ends with the true state of every order that it watches.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
@@ -26,6 +29,10 @@ pub const MAX_WATCHED: usize = 10_000;
 const BACKLOG: usize = 1024;
 /// How long a read of the true state may take before it is tried again.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a client may take to read what it is sent.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// After how long without news Redis is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(2);
 /// A pause between tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,26 +76,32 @@ impl Hub {
     async fn listen_once(&self, redis: &redis::Client) -> Result<(), redis::RedisError> {
         const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
         let late = |_| redis::RedisError::from((redis::ErrorKind::Io, "no connection in time"));
-        let mut subscription = timeout(CONNECT_DEADLINE, redis.get_async_pubsub()).await.map_err(late)??;
-        timeout(CONNECT_DEADLINE, subscription.subscribe(CHANNEL)).await.map_err(late)??;
+        let subscription = timeout(CONNECT_DEADLINE, redis.get_async_pubsub()).await.map_err(late)??;
+        let (mut requests, mut messages) = subscription.split();
+        timeout(CONNECT_DEADLINE, requests.subscribe(CHANNEL)).await.map_err(late)??;
         info!("listening to Redis");
         // From here on nothing is missed; what came before has to be looked up. Nobody listening is fine.
         if !Bug::PublishOnce.is_planted() {
             let _ = self.news.send(News::Reconnected);
         }
-        let mut messages = subscription.on_message();
-        while let Some(message) = messages.next().await {
-            match serde_json::from_slice(message.get_payload_bytes()) {
-                Ok(change) => drop(self.news.send(News::Changed(change))),
-                Err(error) => warn!(%error, "news that is none"),
+        loop {
+            match timeout(SILENCE, messages.next()).await {
+                Ok(Some(message)) => match serde_json::from_slice(message.get_payload_bytes()) {
+                    Ok(change) => drop(self.news.send(News::Changed(change))),
+                    Err(error) => warn!(%error, "news that is none"),
+                },
+                Ok(None) => return Ok(()),
+                // A subscriber sends nothing, so it would never notice that the other side is gone.
+                Err(_) => {
+                    drop(timeout(CONNECT_DEADLINE, requests.ping::<redis::Value>()).await.map_err(late)??)
+                }
             }
         }
-        Ok(())
     }
 
     /// Serves one WebSocket connection until the client goes.
     pub async fn serve(&self, pool: PgPool, socket: WebSocket) {
-        let client = Client { pool, socket, seen: HashMap::new(), stale: Vec::new() };
+        let client = Client { pool, socket, seen: HashMap::new(), stale: HashSet::new() };
         client.run(self.news.subscribe()).await;
     }
 }
@@ -99,7 +112,7 @@ struct Client {
     socket: WebSocket,
     seen: HashMap<Uuid, i32>,
     /// Orders whose true state is still to be read.
-    stale: Vec<Uuid>,
+    stale: HashSet<Uuid>,
 }
 
 impl Client {
@@ -130,7 +143,8 @@ impl Client {
 
     /// Tells the true state of what may be out of date. While Postgres does not say, it stays so.
     async fn catch_up(&mut self) -> bool {
-        let Ok(Ok(states)) = timeout(READ_DEADLINE, orders::states(&self.pool, &self.stale)).await else {
+        let stale: Vec<Uuid> = self.stale.iter().copied().collect();
+        let Ok(Ok(states)) = timeout(READ_DEADLINE, orders::states(&self.pool, &stale)).await else {
             return true;
         };
         self.stale.clear();
@@ -144,14 +158,16 @@ impl Client {
 
     async fn watch(&mut self, text: &str) -> bool {
         match serde_json::from_str::<Watch>(text) {
-            Ok(Watch { watch }) if self.seen.len() + watch.len() <= MAX_WATCHED => {
-                for order in watch {
-                    self.seen.entry(order).or_insert(0);
-                    self.stale.push(order);
+            Ok(Watch { watch }) => {
+                let new: HashSet<Uuid> =
+                    watch.into_iter().filter(|order| !self.seen.contains_key(order)).collect();
+                if self.seen.len() + new.len() <= MAX_WATCHED {
+                    self.seen.extend(new.iter().map(|order| (*order, 0)));
+                    self.stale.extend(new);
+                    return true;
                 }
-                true
+                self.refuse(&format!("a client may watch {MAX_WATCHED} orders at most")).await
             }
-            Ok(_) => self.refuse(&format!("a client may watch {MAX_WATCHED} orders at most")).await,
             Err(error) => self.refuse(&format!("expected {{\"watch\": [id, …]}}: {error}")).await,
         }
     }
@@ -162,13 +178,19 @@ impl Client {
         };
         *seen = state.version;
         match serde_json::to_string(&state) {
-            Ok(text) => self.socket.send(Message::Text(text.into())).await.is_ok(),
+            Ok(text) => self.send(text).await,
             Err(_) => true,
         }
     }
 
     async fn refuse(&mut self, why: &str) -> bool {
-        let text = serde_json::json!({ "error": why }).to_string();
-        self.socket.send(Message::Text(text.into())).await.is_ok()
+        self.send(serde_json::json!({ "error": why }).to_string()).await
+    }
+
+    /// Whether the client took it: one that reads nothing for long is gone.
+    async fn send(&mut self, text: String) -> bool {
+        timeout(SEND_DEADLINE, self.socket.send(Message::Text(text.into())))
+            .await
+            .is_ok_and(|sent| sent.is_ok())
     }
 }

@@ -64,6 +64,9 @@ pub async fn place(pool: &PgPool, order: &NewOrder) -> Result<(), OrderError> {
     if order.item.trim().is_empty() {
         return Err(OrderError::Invalid("item is empty".to_owned()));
     }
+    if order.item.contains('\0') || order.customer.contains('\0') {
+        return Err(OrderError::Invalid("a text has a NUL character".to_owned()));
+    }
     if Bug::AcknowledgeBeforeCommit.is_planted() {
         let (pool, order) = (pool.clone(), order.clone());
         tokio::spawn(async move { write(&pool, &order).await });
@@ -94,9 +97,15 @@ async fn write(pool: &PgPool, order: &NewOrder) -> Result<(), OrderError> {
         let queue = Queue::new(pool.clone());
         queue.enqueue(&mut tx, &job).await.map_err(OrderError::NotPlaced)?;
     }
-    tx.commit().await.map_err(|error| match error {
-        // Postgres says itself that it did not commit.
-        sqlx::Error::Database(_) => OrderError::NotPlaced(error.into()),
+    tx.commit().await.map_err(|error| match &error {
+        // Postgres says itself that it did not commit; but for a connection that failed or a server that was stopped.
+        sqlx::Error::Database(refusal)
+            if !refusal
+                .code()
+                .is_some_and(|code| ["08", "57", "58"].iter().any(|class| code.starts_with(class))) =>
+        {
+            OrderError::NotPlaced(error.into())
+        }
         _ => OrderError::Unknown(error),
     })
 }

@@ -38,8 +38,12 @@ pub async fn run(pool: PgPool, redis: redis::Client) {
     loop {
         let round = timeout(ROUND_DEADLINE, publish_batch(&pool, &redis, &mut connection)).await;
         match round.unwrap_or(Err(RelayError::Deadline)) {
-            Ok(0) => sleep(POLL).await,
-            Ok(_) => failing = false,
+            Ok(changes) => {
+                failing = false;
+                if changes == 0 {
+                    sleep(POLL).await;
+                }
+            }
             Err(error) => {
                 // Once per outage is enough.
                 if !failing {

@@ -25,6 +25,9 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the readiness check of one service may take.
 const CHECK_DEADLINE: Duration = Duration::from_secs(1);
 
+/// The largest message of a WebSocket client, in bytes: enough for all the orders that it may watch.
+const MAX_MESSAGE: usize = 512 * 1024;
+
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) pool: PgPool,
@@ -69,7 +72,9 @@ async fn show_order(State(server): State<Server>, Path(id): Path<Uuid>) -> Respo
 }
 
 async fn watch_orders(State(server): State<Server>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.on_upgrade(async move |socket| server.hub.serve(server.pool, socket).await)
+    upgrade
+        .max_message_size(MAX_MESSAGE)
+        .on_upgrade(async move |socket| server.hub.serve(server.pool, socket).await)
 }
 
 /// Ready when both services answer a real query.
