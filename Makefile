@@ -14,10 +14,9 @@ demo:
 	cargo build --locked -p seaworthy-scenarios
 	target/debug/seaworthy run
 
-# More tests at once than processors: most of them wait for real services.
 test:
 	@sh harness/scripts/setup.sh test
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} cargo test --locked --workspace
+	cargo test --locked --workspace
 
 bench:
 	@sh harness/scripts/setup.sh run

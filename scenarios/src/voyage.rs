@@ -1,7 +1,7 @@
 //! Plays a scenario: the shop on real services, load and watchers, faults, and the checks.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -9,7 +9,7 @@ use std::{
 
 use seaworthy_factories::{Factory, Seed};
 use seaworthy_harness::{
-    App, Counts, Error, History, Load, Outcome, Postgres, ProviderChoice, Redis, Stack, check,
+    App, Counts, Error, History, Load, Operation, Outcome, Postgres, ProviderChoice, Redis, Stack, check,
     reports::{FaultWindow, Number, OutcomeKind, Sample, ScenarioRecord, Status},
 };
 use seaworthy_queue::Stats;
@@ -321,7 +321,7 @@ impl Outcomes<'_> {
         let last_refused = not_ok.map(|operation| operation.ended).max().unwrap_or_default();
         let drained =
             self.drained.map_or_else(|| "never".to_owned(), |took| format!("{} ms", took.as_millis()));
-        vec![
+        let mut numbers = vec![
             number("Orders accepted", accepted.len().to_string()),
             number("Fulfilments recorded", fulfilled.len().to_string()),
             number("Jobs taken back from dead workers", evidence.queue.rescued.to_string()),
@@ -331,11 +331,33 @@ impl Outcomes<'_> {
                 format!("{} ms", last_refused.saturating_sub(last_fault).as_millis()),
             ),
             number("Work drained after the last fault in", drained),
-        ]
+        ];
+        numbers.extend(
+            refusals(&operations)
+                .into_iter()
+                .map(|(why, times)| number(&format!("Refused {times} times"), why)),
+        );
+        numbers
     }
 }
 
-fn sample(operation: &seaworthy_harness::Operation) -> Sample {
+/// The most frequent reasons for which requests were not accepted, with their counts.
+fn refusals(operations: &[Operation]) -> Vec<(String, usize)> {
+    const NAMED: usize = 3;
+    const LONGEST: usize = 160;
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for operation in operations {
+        if let Outcome::Failed(why) | Outcome::Unknown(why) = &operation.outcome {
+            *times.entry(why.chars().take(LONGEST).collect()).or_default() += 1;
+        }
+    }
+    let mut times: Vec<_> = times.into_iter().collect();
+    times.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    times.truncate(NAMED);
+    times
+}
+
+fn sample(operation: &Operation) -> Sample {
     let outcome = match operation.outcome {
         Outcome::Ok => OutcomeKind::Ok,
         Outcome::Failed(_) => OutcomeKind::Failed,

@@ -196,7 +196,7 @@ async fn run_worker(services: Services, work: Packing) -> Result<(), StartError>
     let worker = Worker::new(Queue::new(pool.clone()))
         .concurrency(work.concurrency)
         .heartbeat(Duration::from_millis(work.heartbeat_ms), Duration::from_millis(work.lease_timeout_ms))
-        .poll(Duration::from_millis(20))
+        .poll(Duration::from_millis(50))
         .backoff(Backoff::exponential(Duration::from_millis(200), Duration::from_secs(2)))
         .handle("fulfil", move |job| fulfil(pool.clone(), packing, job))
         .start();

@@ -15,7 +15,7 @@ pub const CHANNEL: &str = "shop:orders";
 /// Changes that one transaction publishes at most.
 const BATCH: i64 = 100;
 /// How often the outbox is looked at when it was empty.
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(50);
 /// A pause after Redis or Postgres failed.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long one round may take.
