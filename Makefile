@@ -14,9 +14,10 @@ demo:
 	cargo build --locked -p seaworthy-scenarios
 	target/debug/seaworthy run
 
+# The container tests choose Docker by themselves; the rest runs on native processes, which start faster.
 test:
 	@sh harness/scripts/setup.sh test
-	cargo test --locked --workspace
+	SEAWORTHY_PROVIDER=$${SEAWORTHY_PROVIDER:-native} cargo test --locked --workspace
 
 bench:
 	@sh harness/scripts/setup.sh run
