@@ -6,6 +6,12 @@ use std::{io, path::PathBuf, time::Duration};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The stack was started on a single-threaded runtime.
+    #[error(
+        "a stack needs tokio's multi-threaded runtime, since its proxies work while a test computes: use \
+         `#[tokio::test(flavor = \"multi_thread\")]`"
+    )]
+    Runtime,
     /// A server's binary is not on this machine.
     #[error("`{binary}` was not found in {looked_in}; install it with `{install}`, or set {setting}")]
     BinaryMissing {

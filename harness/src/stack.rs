@@ -10,6 +10,7 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 use seaworthy_fault_proxy::Proxies;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::{
     Error, Service,
@@ -226,15 +227,16 @@ impl StackBuilder {
 
     /// Starts everything and waits until it is ready.
     ///
-    /// Needs a multi-threaded tokio runtime.
-    ///
     /// # Errors
     ///
-    /// Whatever keeps a service from becoming ready; nothing is left behind then.
+    /// Whatever keeps a service from becoming ready; nothing is left behind then. [`Error::Runtime`] on a single-threaded runtime.
     pub async fn start(self) -> Result<Stack, Error> {
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return Err(Error::Runtime);
+        }
         let chosen = choose(self.provider).await?;
         let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
-        let guardian = Guardian::start(root_folder()?.join(format!("seaworthy-{id}")), &id)?;
+        let guardian = Guardian::start(usable(root_folder()?)?.join(format!("seaworthy-{id}")), &id)?;
         let stack = Stack {
             services: Mutex::default(),
             proxies: Proxies::with_seed(self.seed),
@@ -276,6 +278,21 @@ fn root_folder() -> Result<PathBuf, Error> {
         }
     }
     Err(Error::NoSpace { path: best.1, free_mib: best.0, needed_mib: NEEDED_MIB })
+}
+
+/// The folder under its real name, by which the system reports where processes run and what is mounted, and only if that name
+/// has nothing in it that the guardian's script or the mount table would read as something else.
+fn usable(folder: PathBuf) -> Result<PathBuf, Error> {
+    let real =
+        folder.canonicalize().map_err(|error| Error::Folder { path: folder, why: error.to_string() })?;
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@,=".contains(c);
+    if real.to_str().is_some_and(|name| name.chars().all(plain)) {
+        return Ok(real);
+    }
+    Err(Error::Folder {
+        path: real,
+        why: "its name has more than letters, digits and ./_-+@,= in it".to_owned(),
+    })
 }
 
 /// Where stacks keep their files, and how much room there is, in one line.

@@ -48,6 +48,12 @@ on_every_provider!(
     a_panic_leaves_nothing,
 );
 
+#[tokio::test]
+async fn a_single_threaded_runtime_is_an_error_that_says_what_to_do() {
+    let error = Stack::builder().provider(ProviderChoice::Native).start().await.unwrap_err();
+    assert!(error.to_string().contains("multi_thread"), "{error}");
+}
+
 fn stack_of(provider: ProviderChoice) -> StackBuilder {
     Stack::builder().provider(provider).ready_deadline(Duration::from_secs(20))
 }

@@ -124,6 +124,9 @@ fn a_folder_that_can_not_be_used_is_named() {
     check(seaworthy(&native).env("SEAWORTHY_DIR", &missing), 3, &[&missing, "SEAWORTHY_DIR"]);
     let file = format!("{}/file", folder.path());
     check(seaworthy(&native).env("SEAWORTHY_DIR", &file), 3, &[&file, "SEAWORTHY_DIR"]);
+    let strange = folder.0.join("a|b");
+    fs::create_dir(&strange).unwrap();
+    check(seaworthy(&native).env("SEAWORTHY_DIR", &strange), 3, &["a|b", "letters, digits"]);
     let unwritable = format!("{}/file/report", folder.path());
     check(
         &mut seaworthy(&["run", "worker-crash", "--provider", "native", "--report", &unwritable]),

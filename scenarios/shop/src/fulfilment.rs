@@ -36,7 +36,11 @@ pub async fn fulfil(pool: PgPool, packing: Duration, job: LeasedJob) -> Result<D
 }
 
 async fn record(tx: &mut PgConnection, order: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into shop.fulfilment (order_id) values ($1)").bind(order).execute(&mut *tx).await?;
+    sqlx::query("insert into shop.fulfilment (order_id, label) values ($1, $2)")
+        .bind(order)
+        .bind(shipping_label())
+        .execute(&mut *tx)
+        .await?;
     let version: i32 = sqlx::query_scalar(
         "update shop.orders set state = 'fulfilled', version = version + 1 where id = $1 returning version",
     )
@@ -44,4 +48,10 @@ async fn record(tx: &mut PgConnection, order: Uuid) -> Result<(), sqlx::Error> {
     .fetch_one(&mut *tx)
     .await?;
     announce(tx, &OrderState { id: order, state: "fulfilled".to_owned(), version }).await
+}
+
+/// Stands for the picture of a label: as large as one, and no easier to compress.
+fn shipping_label() -> Vec<u8> {
+    const PIECES: usize = 400;
+    (0..PIECES).flat_map(|_| Uuid::new_v4().into_bytes()).collect()
 }

@@ -14,6 +14,8 @@ create table shop.orders (
 create table shop.fulfilment (
     id bigint generated always as identity primary key,
     order_id uuid not null references shop.orders,
+    -- The shipping label, as the printer takes it: a picture of some kilobytes.
+    label bytea not null,
     at timestamptz not null default clock_timestamp()
 );
 
