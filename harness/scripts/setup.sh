@@ -38,8 +38,8 @@ install() {
     apt-get)
         [ -n "$updated" ] || $sudo apt-get update -qq
         updated=yes
-        # Installed for tests: no cluster and no service of the system's own is to be started. Debian makes a cluster with
-        # the package unless it is told not to, and starts services unless its policy says no.
+        # Only the binaries are wanted. Debian starts a service with its package unless the system's policy says no, so it does
+        # while we install.
         policy=/usr/sbin/policy-rc.d
         if [ ! -e $policy ]; then
             printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
