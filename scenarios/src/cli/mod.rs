@@ -1,7 +1,7 @@
 //! The `seaworthy` command: `doctor`, `up`, `list` and `run`.
 //!
 //! Exit codes: 0 all held, 1 something that must hold did not (or could not be judged), 2 wrong usage, 3 the environment:
-//! a service could not be started.
+//! a service could not be started, 130 after Ctrl-C.
 
 mod doctor;
 mod run;
