@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// Each of our crates and those of our crates that it may depend on; the second list is for its tests alone.
-const FLOORS: [(&str, &[&str], &[&str]); 9] = [
+const FLOORS: [(&str, &[&str], &[&str]); 11] = [
     ("seaworthy-reports", &[], &[]),
     ("seaworthy-fault-proxy", &[], &[]),
     ("seaworthy-factories", &[], &[]),
     ("seaworthy-harness", &["seaworthy-reports", "seaworthy-fault-proxy"], &[]),
+    ("seaworthy-errors", &[], &["seaworthy-harness"]),
+    ("seaworthy-telemetry", &["seaworthy-errors"], &["seaworthy-harness", "seaworthy-factories"]),
     ("seaworthy-queue", &[], &["seaworthy-harness", "seaworthy-factories"]),
     ("seaworthy", &["seaworthy-queue"], &[]),
     ("seaworthy-shop", &["seaworthy-queue"], &["seaworthy-harness", "seaworthy-factories"]),

@@ -1,0 +1,1 @@
+//! One error type for a service: coded, documented, and safe to show.

@@ -1,0 +1,236 @@
+//! Which request a piece of work belongs to, in this process and across others.
+//!
+//! The ids travel with the task, not with tracing's spans: they are there whatever the log level is. Between processes they travel as
+//! a `traceparent` header (W3C Trace Context, level 1) and an `x-request-id` header, and with a job in the queue.
+
+use std::{fmt, future::Future, str::FromStr, sync::Arc};
+
+use rand::RngExt as _;
+
+/// The longest request id that is taken from a client, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+tokio::task_local! {
+    static CURRENT: Arc<Work>;
+}
+
+/// The ids that everything done for one request has in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    trace_id: u128,
+    span_id: u64,
+    sampled: bool,
+    request_id: String,
+}
+
+impl Context {
+    /// Fresh ids, for work that nobody else asked for.
+    pub fn new() -> Self {
+        let mut random = rand::rng();
+        let trace_id = random.random_range(1..=u128::MAX);
+        Context { trace_id, span_id: fresh_span_id(), sampled: true, request_id: format!("{trace_id:032x}") }
+    }
+
+    /// The ids that a caller sent, each replaced by a fresh one where it is missing or not well-formed: nothing that a client sends
+    /// can keep a request from having ids, or make them long or unreadable. This piece of work becomes a new span of the trace.
+    pub fn from_caller(traceparent: Option<&str>, request_id: Option<&str>) -> Self {
+        let mut context = traceparent.and_then(|text| text.parse().ok()).unwrap_or_else(Context::new);
+        context.span_id = fresh_span_id();
+        if let Some(id) = request_id.filter(|id| is_request_id(id)) {
+            context.request_id = id.to_owned();
+        }
+        context
+    }
+
+    /// The same trace and request, as a new span: for a job or a request that this work causes elsewhere.
+    pub fn child(&self) -> Self {
+        Context { span_id: fresh_span_id(), ..self.clone() }
+    }
+
+    /// The id of the trace: 32 lower-case hexadecimal digits.
+    pub fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace_id)
+    }
+
+    /// The id of this piece of work within the trace: 16 lower-case hexadecimal digits.
+    pub fn span_id(&self) -> String {
+        format!("{:016x}", self.span_id)
+    }
+
+    /// The id of the request, as the client sent it or as we made it.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Whether the caller asked for the trace to be recorded.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
+    /// The value of a `traceparent` header.
+    pub fn traceparent(&self) -> String {
+        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
+    }
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Context::new()
+    }
+}
+
+/// A `traceparent` header that is not well-formed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a traceparent looks like 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in lower case, with ids that are not all zero"
+)]
+pub struct TraceparentError;
+
+impl FromStr for Context {
+    type Err = TraceparentError;
+
+    /// Reads a `traceparent` header; later versions may have more parts, which are left alone.
+    fn from_str(text: &str) -> Result<Self, TraceparentError> {
+        let mut parts = text.trim().split('-');
+        let mut hex = |digits: usize| {
+            let part = parts.next().filter(|part| part.len() == digits).ok_or(TraceparentError)?;
+            let plain = part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+            if plain {
+                u128::from_str_radix(part, 16).map_err(|_| TraceparentError)
+            } else {
+                Err(TraceparentError)
+            }
+        };
+        let (version, trace_id, span_id, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+        let rest = parts.next().is_some();
+        if version == 0xff || (version == 0 && rest) || trace_id == 0 || span_id == 0 {
+            return Err(TraceparentError);
+        }
+        Ok(Context {
+            trace_id,
+            span_id: span_id as u64,
+            sampled: flags & 1 == 1,
+            request_id: format!("{trace_id:032x}"),
+        })
+    }
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.traceparent())
+    }
+}
+
+fn fresh_span_id() -> u64 {
+    rand::rng().random_range(1..=u64::MAX)
+}
+
+/// Printable and short: what may go into logs and headers as it is.
+fn is_request_id(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
+    !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(plain)
+}
+
+/// A piece of work from its beginning to its end: a request, a job, a tick of a timer.
+#[derive(Debug)]
+pub struct Work {
+    name: String,
+    context: Context,
+}
+
+impl Work {
+    /// Work of this name, for example `POST /orders` or `job fulfil`. The name has few different values: no ids.
+    pub fn new(name: impl Into<String>, context: Context) -> Arc<Self> {
+        Arc::new(Work { name: name.into(), context })
+    }
+
+    /// What the work is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The ids that the work has.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Runs a future as part of this work. Tasks that it spawns belong to the work only if they are spawned with [`spawn`].
+    pub async fn run<F: Future>(self: &Arc<Self>, future: F) -> F::Output {
+        CURRENT.scope(self.clone(), future).await
+    }
+}
+
+/// The ids of the work that the current task does.
+pub fn current() -> Option<Context> {
+    CURRENT.try_with(|work| work.context.clone()).ok()
+}
+
+/// The work that the current task does.
+pub fn current_work() -> Option<Arc<Work>> {
+    CURRENT.try_with(Arc::clone).ok()
+}
+
+/// Spawns a task that belongs to the work of the current one.
+pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match current_work() {
+        Some(work) => tokio::spawn(async move { work.run(future).await }),
+        None => tokio::spawn(future),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_read_as_the_standard_says() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let context: Context = good.parse().unwrap();
+        assert_eq!(context.traceparent(), good);
+        assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+        assert!(context.is_sampled());
+        let later = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-what-comes-later";
+        assert!(!later.parse::<Context>().unwrap().is_sampled());
+        for bad in [
+            "",
+            "00",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
+            "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(bad.parse::<Context>(), Err(TraceparentError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_caller_can_choose_its_ids_and_nothing_worse() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let context = Context::from_caller(Some(trace), Some("order-42"));
+        assert_eq!(context.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+        assert_ne!(context.span_id(), "b7ad6b7169203331", "the work is a span of its own");
+        assert_eq!(context.request_id(), "order-42");
+        let long = "x".repeat(MAX_REQUEST_ID + 1);
+        for bad in ["", "two words", "line\nbreak", "quote\"", "\u{1b}[31m", &long] {
+            let context = Context::from_caller(Some("nonsense"), Some(bad));
+            assert_eq!(context.request_id(), context.trace_id(), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn spawned_work_keeps_its_ids_and_others_have_none() {
+        let context = Context::new();
+        let work = Work::new("test", context.clone());
+        let inside = work.run(async { spawn(async { current() }).await.unwrap() }).await;
+        assert_eq!(inside, Some(context));
+        assert_eq!(tokio::spawn(async { current() }).await.unwrap(), None);
+    }
+}
