@@ -10,7 +10,11 @@ const FLOORS: [(&str, &[&str], &[&str]); 11] = [
     ("seaworthy-harness", &["seaworthy-reports", "seaworthy-fault-proxy"], &[]),
     ("seaworthy-errors", &[], &["seaworthy-harness"]),
     ("seaworthy-telemetry", &["seaworthy-errors"], &["seaworthy-harness", "seaworthy-factories"]),
-    ("seaworthy-queue", &[], &["seaworthy-harness", "seaworthy-factories"]),
+    (
+        "seaworthy-queue",
+        &["seaworthy-errors", "seaworthy-telemetry"],
+        &["seaworthy-harness", "seaworthy-factories"],
+    ),
     ("seaworthy", &["seaworthy-queue"], &[]),
     ("seaworthy-shop", &["seaworthy-queue"], &["seaworthy-harness", "seaworthy-factories"]),
     (

@@ -1,5 +1,7 @@
 //! What can go wrong in the queue.
 
+use seaworthy_errors::{Code, codes};
+
 /// An error of the queue, with a stable [`code`](Error::code).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,16 +49,67 @@ pub enum Error {
     },
 }
 
+codes! {
+    /// The codes of the queue.
+    pub static CODES;
+
+    /// The database refused a statement of the queue, or could not be reached.
+    pub DATABASE = "QUEUE-0001", Unavailable, "The queue is not available right now" {
+        example: "Postgres is being restarted.",
+        remedy: "Look at the source of the error and at the health of Postgres. Workers go on by themselves when it is back.",
+    }
+
+    /// The queue's tables could not be created or brought up to date.
+    pub MIGRATION = "QUEUE-0002", FailedPrecondition, "The queue's tables are not as they should be" {
+        example: "The database's user may not create a schema.",
+        remedy: "Run the migration as the owner of the database, or grant the user `create` on it. An older program does not start on tables that a newer one has changed.",
+    }
+
+    /// A job's arguments could not be turned into JSON, or JSON into the type that the handler wants. A worker tries such a job again, since
+    /// a newer one may be able to read it.
+    pub ARGUMENTS = "QUEUE-0003", InvalidArgument, "The job's arguments are not what its handler expects" {
+        example: "A producer was deployed before the workers, and sends a new field that is an object where they read a text.",
+        remedy: "Deploy workers that read both forms before producers that send the new one.",
+        retry: Retry::Backoff,
+    }
+
+    /// A job's arguments are larger than the queue takes.
+    pub ARGUMENTS_TOO_LARGE = "QUEUE-0004", InvalidArgument, "The job's arguments are too large" {
+        example: "A picture is enqueued instead of its address.",
+        remedy: "Store the data elsewhere, and enqueue a reference to it.",
+    }
+
+    /// The worker's lease on a job is gone: it was taken for dead, and the job went to another one. Nothing was completed.
+    pub FENCED = "QUEUE-0005", Aborted, "Another worker has the job" {
+        example: "A worker's machine was suspended for longer than the lease's time.",
+        remedy: "Nothing: the other worker does the job. If it is frequent, give workers more time between heartbeats, or look what stalls them.",
+        retry: Retry::Never,
+    }
+
+    /// A text in a job's arguments has a NUL character, which Postgres does not store.
+    pub NUL = "QUEUE-0006", InvalidArgument, "A text in the job's arguments has a NUL character" {
+        example: "Binary data was put into a text.",
+        remedy: "Encode binary data, for example as base64, or remove the character.",
+    }
+}
+
 impl Error {
-    /// A code that stays the same over releases, for logs, alerts and documentation.
-    pub fn code(&self) -> &'static str {
+    /// The code, which stays the same over releases.
+    pub fn code(&self) -> &'static Code {
         match self {
-            Error::Database(_) => "QUEUE-0001",
-            Error::Migration(_) => "QUEUE-0002",
-            Error::Arguments { .. } => "QUEUE-0003",
-            Error::ArgumentsTooLarge { .. } => "QUEUE-0004",
-            Error::Fenced { .. } => "QUEUE-0005",
-            Error::Nul { .. } => "QUEUE-0006",
+            Error::Database(_) => &DATABASE,
+            Error::Migration(_) => &MIGRATION,
+            Error::Arguments { .. } => &ARGUMENTS,
+            Error::ArgumentsTooLarge { .. } => &ARGUMENTS_TOO_LARGE,
+            Error::Fenced { .. } => &FENCED,
+            Error::Nul { .. } => &NUL,
         }
+    }
+}
+
+impl From<Error> for seaworthy_errors::Error {
+    #[track_caller]
+    fn from(error: Error) -> Self {
+        seaworthy_errors::Error::new(error.code()).caused_by(error)
     }
 }

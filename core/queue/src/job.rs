@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use seaworthy_errors::Retry;
+use seaworthy_telemetry::trace;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{PgConnection, types::Uuid};
 
@@ -25,6 +27,7 @@ pub struct NewJob {
     pub(crate) args: serde_json::Value,
     pub(crate) priority: i16,
     pub(crate) max_attempts: i32,
+    pub(crate) trace: Option<String>,
 }
 
 impl NewJob {
@@ -33,7 +36,8 @@ impl NewJob {
     /// How often a job is tried unless it says otherwise.
     pub const DEFAULT_MAX_ATTEMPTS: i32 = 25;
 
-    /// A job of this kind for the queue `default`.
+    /// A job of this kind for the queue `default`. It belongs to the request in whose [`trace::Work`] it is made, if there is one: its
+    /// handler logs and traces with the same ids.
     ///
     /// # Errors
     ///
@@ -57,6 +61,7 @@ impl NewJob {
             kind,
             priority: 0,
             max_attempts: Self::DEFAULT_MAX_ATTEMPTS,
+            trace: trace::current().map(|context| context.child().to_carrier()),
         })
     }
 
@@ -98,6 +103,7 @@ pub struct LeasedJob {
     pub(crate) args: String,
     pub(crate) attempt: i32,
     pub(crate) max_attempts: i32,
+    pub(crate) trace: Option<String>,
     pub(crate) token: Uuid,
     /// How long its handler may take.
     pub(crate) timeout: Duration,
@@ -160,33 +166,50 @@ pub struct Done {
     pub(crate) recorded: bool,
 }
 
-/// Why a handler could not do its work. Every error converts into one, so `?` works in handlers.
+/// Why a handler could not do its work. Every error converts into one, so `?` works in handlers; what a
+/// [`seaworthy_errors::Error`] advises on trying again is obeyed, any other error is tried again.
 #[derive(Debug)]
 pub struct Failure {
     pub(crate) text: String,
-    pub(crate) retry: bool,
+    pub(crate) retry: Retry,
 }
 
 impl Failure {
     /// The largest error text that is kept, in bytes.
     const MAX_TEXT: usize = 4096;
 
-    /// Try the job again later, if it has attempts left.
-    pub fn retry(reason: impl fmt::Display) -> Self {
+    fn new(reason: impl fmt::Display, retry: Retry) -> Self {
         let mut text = reason.to_string();
         text.truncate(text.floor_char_boundary(Self::MAX_TEXT));
         // Postgres stores no NUL in a text.
-        Failure { text: text.replace('\0', "\u{fffd}"), retry: true }
+        Failure { text: text.replace('\0', "\u{fffd}"), retry }
+    }
+
+    /// Try the job again later, if it has attempts left.
+    pub fn retry(reason: impl fmt::Display) -> Self {
+        Failure::new(reason, Retry::Backoff)
+    }
+
+    /// Try the job again after this time, if it has attempts left.
+    pub fn retry_after(wait: Duration, reason: impl fmt::Display) -> Self {
+        Failure::new(reason, Retry::After(wait))
     }
 
     /// Never try the job again: it goes to the dead-letter table at once.
     pub fn discard(reason: impl fmt::Display) -> Self {
-        Failure { retry: false, ..Failure::retry(reason) }
+        Failure::new(reason, Retry::Never)
     }
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Failure::retry(error)
+        let any: &(dyn std::error::Error + 'static) = &error;
+        if let Some(coded) = any.downcast_ref::<seaworthy_errors::Error>() {
+            Failure::new(coded.details(), coded.retry_advice())
+        } else if let Some(own) = any.downcast_ref::<Error>() {
+            Failure::new(own, own.code().retry)
+        } else {
+            Failure::retry(error)
+        }
     }
 }

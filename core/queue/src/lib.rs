@@ -44,7 +44,7 @@
 //! appended to `done_batch`. Heartbeats touch only the worker's own row.
 
 mod backoff;
-mod error;
+pub mod error;
 mod job;
 mod leases;
 mod queue;
@@ -53,7 +53,7 @@ mod store;
 mod worker;
 
 pub use backoff::Backoff;
-pub use error::Error;
+pub use error::{CODES, Error};
 pub use job::{Done, Failure, JobId, LeasedJob, NewJob};
 pub use queue::{DeadLetter, Queue, Stats};
 pub use worker::{RunningWorker, Worker};

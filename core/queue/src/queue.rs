@@ -58,14 +58,17 @@ impl Queue {
     ///
     /// [`Error::Migration`], [`Error::Database`].
     pub async fn migrate(&self) -> Result<(), Error> {
-        let first = Migration::new(
-            1,
-            "queue".into(),
-            MigrationType::Simple,
-            sqlx::SqlSafeStr::into_sql_str(include_str!("schema.sql")),
-            false,
-        );
-        let mut migrator = Migrator::with_migrations(vec![first]);
+        let steps = [("queue", include_str!("schema.sql")), ("trace", include_str!("trace.sql"))];
+        let migrations = steps.into_iter().zip(1..).map(|((name, sql), version)| {
+            Migration::new(
+                version,
+                name.into(),
+                MigrationType::Simple,
+                sqlx::SqlSafeStr::into_sql_str(sql),
+                false,
+            )
+        });
+        let mut migrator = Migrator::with_migrations(migrations.collect());
         // A version table of our own, so that the application's migrations and ours don't meet.
         migrator.create_schema("seaworthy_queue");
         migrator.dangerous_set_table_name("seaworthy_queue.migration");

@@ -18,10 +18,10 @@ const MAX_RESCUES: usize = 16;
 pub(crate) async fn enqueue(tx: &mut PgConnection, jobs: &[NewJob]) -> Result<Vec<JobId>, Error> {
     let ids = sqlx::query_scalar(
         "with job as (
-            insert into seaworthy_queue.job (queue, kind, args, priority, max_attempts)
-            select queue, kind, args, priority, max_attempts
-            from unnest($1::text[], $2::text[], $3::jsonb[], $4::smallint[], $5::int[])
-                 with ordinality as new (queue, kind, args, priority, max_attempts, position)
+            insert into seaworthy_queue.job (queue, kind, args, priority, max_attempts, trace)
+            select queue, kind, args, priority, max_attempts, trace
+            from unnest($1::text[], $2::text[], $3::jsonb[], $4::smallint[], $5::int[], $6::text[])
+                 with ordinality as new (queue, kind, args, priority, max_attempts, trace, position)
             order by position
             returning id, queue, priority
         ), ready as (
@@ -34,6 +34,7 @@ pub(crate) async fn enqueue(tx: &mut PgConnection, jobs: &[NewJob]) -> Result<Ve
     .bind(jobs.iter().map(|job| &job.args).collect::<Vec<_>>())
     .bind(jobs.iter().map(|job| job.priority).collect::<Vec<_>>())
     .bind(jobs.iter().map(|job| job.max_attempts).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.trace.as_deref()).collect::<Vec<_>>())
     .fetch_all(tx)
     .await?;
     Ok(ids.into_iter().map(JobId).collect())
@@ -83,7 +84,7 @@ pub(crate) async fn claim(
             insert into seaworthy_queue.lease_batch (token, worker, job_ids, attempts)
             select $2, $3, array_agg(id order by id), array_agg(attempt order by id) from taken having count(*) > 0
         )
-        select id, kind, args::text as args, attempt, max_attempts from taken join seaworthy_queue.job using (id)
+        select id, kind, args::text as args, attempt, max_attempts, trace from taken join seaworthy_queue.job using (id)
         order by priority, id"
     );
     let jobs = sqlx::query(AssertSqlSafe(statement))
@@ -97,6 +98,7 @@ pub(crate) async fn claim(
                 args: row.try_get("args")?,
                 attempt: row.try_get("attempt")?,
                 max_attempts: row.try_get("max_attempts")?,
+                trace: row.try_get("trace")?,
                 token,
                 timeout: job_timeout,
             })

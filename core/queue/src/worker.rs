@@ -1,11 +1,9 @@
 //! The consumer's side of the queue: claims jobs, runs their handlers, and stays alive in the eyes of others.
 
-use std::{
-    any::Any, collections::HashMap, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
+use seaworthy_errors::{Boundary, Retry};
+use seaworthy_telemetry::trace::{Context, Work};
 use sqlx::{PgPool, types::Uuid};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -303,20 +301,19 @@ impl Running {
 impl Worker {
     async fn run_job(self, job: LeasedJob, slot: OwnedSemaphorePermit, news: mpsc::Sender<News>) {
         let (token, id, attempt, max_attempts) = (job.token, job.id, job.attempt, job.max_attempts);
-        let result = match self.handlers.get(job.kind()) {
+        let result = match self.handlers.get(job.kind()).cloned() {
             None => {
                 Err(Failure::retry(format!("this worker has no handler for jobs of kind `{}`", job.kind())))
             }
             Some(handler) => {
-                let run = AssertUnwindSafe(async { handler(job).await }).catch_unwind();
-                match timeout(self.job_timeout, run).await {
-                    Ok(Ok(result)) => result,
-                    Ok(Err(panic)) => {
-                        Err(Failure::retry(format!("the handler panicked: {}", panic_text(&*panic))))
-                    }
-                    Err(_) => {
-                        Err(Failure::retry(format!("the handler took longer than {:?}", self.job_timeout)))
-                    }
+                let context = job.trace.as_deref().map_or_else(Context::new, Context::from_carrier);
+                let work = Work::new(format!("job {}", job.kind()), context);
+                // A handler's own failure is an outcome; what the boundary makes is a panic, or that it took too long.
+                let boundary = Boundary::new("job").deadline(self.job_timeout);
+                let run = boundary.run(async move { Ok::<_, seaworthy_errors::Error>(handler(job).await) });
+                match work.run(run).await {
+                    Ok(result) => result,
+                    Err(error) => Err(Failure::retry(self.why_it_was_stopped(&error))),
                 }
             }
         };
@@ -324,15 +321,26 @@ impl Worker {
             Ok(Done { recorded: true }) => End::Recorded,
             Ok(Done { recorded: false }) => End::Done,
             Err(failure) => {
-                let again = failure.retry && attempt < max_attempts;
-                let verdict =
-                    if again { Verdict::RetryIn(self.backoff.after(attempt)) } else { Verdict::Dead };
+                let verdict = match failure.retry {
+                    _ if attempt >= max_attempts => Verdict::Dead,
+                    Retry::Never => Verdict::Dead,
+                    Retry::Backoff => Verdict::RetryIn(self.backoff.after(attempt)),
+                    Retry::After(wait) => Verdict::RetryIn(wait),
+                };
                 End::Failed { attempt, verdict, error: failure.text }
             }
         };
         // Only an abort closes the channel before its senders are gone, and then nobody is left to tell.
         let _ = news.send(News::Ended { token, job: id, end }).await;
         drop(slot);
+    }
+
+    /// A panic or a handler that took too long, for whoever reads the dead letters.
+    fn why_it_was_stopped(&self, error: &seaworthy_errors::Error) -> String {
+        match error.sources().next() {
+            Some(panic) => format!("{}: the handler {panic}", error.code()),
+            None => format!("{}: the handler took longer than {:?}", error.code(), self.job_timeout),
+        }
     }
 }
 
@@ -350,9 +358,4 @@ async fn free_slots(slots: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
     }
     taken.truncate(1 << taken.len().ilog2());
     taken
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let literal = panic.downcast_ref::<&str>().copied();
-    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -188,14 +188,14 @@ async fn failed_jobs_retry_and_those_that_keep_failing_reach_the_dead_letters() 
         dead,
         [
             ("fails", 3, "no luck\u{fffd}"),
-            ("hangs", 3, "the handler took longer than 50ms"),
+            ("hangs", 3, "TASK-0002: the handler took longer than 50ms"),
             ("hopeless", 1, "never"),
             (
                 "misread",
                 3,
                 "the arguments of a `misread` job are not what its handler expects: invalid type: string \"text\", expected u8 at line 1 column 6"
             ),
-            ("panics", 3, "the handler panicked: oh no"),
+            ("panics", 3, "TASK-0001: the handler panicked: oh no"),
             ("unheard-of", 3, "this worker has no handler for jobs of kind `unheard-of`"),
         ]
     );
@@ -470,7 +470,7 @@ fn arguments_that_no_worker_could_read_are_refused_before_anything_is_written() 
         (NewJob::new("nul", &serde_json::json!({"a\0": 1})).unwrap_err(), "QUEUE-0006", "NUL"),
     ];
     for (error, code, says) in cases {
-        assert_eq!(error.code(), code);
+        assert_eq!(error.code().id, code);
         assert!(error.to_string().contains(says), "{error}");
     }
     assert!(NewJob::new("fine", &"a backslash: \\u0000").is_ok());
@@ -479,7 +479,7 @@ fn arguments_that_no_worker_could_read_are_refused_before_anything_is_written() 
 #[test]
 fn arguments_that_are_too_large_are_refused_before_anything_is_written() {
     let error = NewJob::new("big", &"x".repeat(NewJob::MAX_ARGUMENTS)).unwrap_err();
-    assert_eq!(error.code(), "QUEUE-0004");
+    assert_eq!(error.code().id, "QUEUE-0004");
     assert!(error.to_string().contains("1048578 bytes, more than the 1048576 allowed"), "{error}");
 }
 

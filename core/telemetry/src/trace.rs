@@ -34,7 +34,7 @@ impl Context {
     /// The ids that a caller sent, each replaced by a fresh one where it is missing or not well-formed: nothing that a client sends
     /// can keep a request from having ids, or make them long or unreadable. This piece of work becomes a new span of the trace.
     pub fn from_caller(traceparent: Option<&str>, request_id: Option<&str>) -> Self {
-        let mut context = traceparent.and_then(|text| text.parse().ok()).unwrap_or_else(Context::new);
+        let mut context: Context = traceparent.and_then(|text| text.parse().ok()).unwrap_or_default();
         context.span_id = fresh_span_id();
         if let Some(id) = request_id.filter(|id| is_request_id(id)) {
             context.request_id = id.to_owned();
@@ -45,6 +45,17 @@ impl Context {
     /// The same trace and request, as a new span: for a job or a request that this work causes elsewhere.
     pub fn child(&self) -> Self {
         Context { span_id: fresh_span_id(), ..self.clone() }
+    }
+
+    /// The ids as one short text, to travel with a job or a message. [`from_carrier`](Context::from_carrier) reads it.
+    pub fn to_carrier(&self) -> String {
+        format!("{self} {}", self.request_id)
+    }
+
+    /// The ids that travelled as a text, as a new span of the trace; fresh ones in place of what can't be read.
+    pub fn from_carrier(text: &str) -> Self {
+        let (traceparent, request_id) = text.split_once(' ').unwrap_or((text, ""));
+        Context::from_caller(Some(traceparent), Some(request_id))
     }
 
     /// The id of the trace: 32 lower-case hexadecimal digits.
@@ -223,6 +234,15 @@ mod tests {
             let context = Context::from_caller(Some("nonsense"), Some(bad));
             assert_eq!(context.request_id(), context.trace_id(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn ids_survive_a_journey_as_text() {
+        let context = Context::from_caller(None, Some("order-42"));
+        let arrived = Context::from_carrier(&context.to_carrier());
+        assert_eq!((arrived.trace_id(), arrived.request_id()), (context.trace_id(), "order-42"));
+        assert_ne!(arrived.span_id(), context.span_id());
+        assert!(!Context::from_carrier("\u{0}").trace_id().is_empty());
     }
 
     #[tokio::test]
