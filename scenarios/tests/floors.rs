@@ -22,7 +22,11 @@ const FLOORS: [(&str, &[&str], &[&str]); 11] = [
         &["seaworthy-shop", "seaworthy-queue", "seaworthy-harness", "seaworthy-factories"],
         &["seaworthy-shop"],
     ),
-    ("seaworthy-benches", &["seaworthy-queue", "seaworthy-harness", "seaworthy-fault-proxy"], &[]),
+    (
+        "seaworthy-benches",
+        &["seaworthy-errors", "seaworthy-queue", "seaworthy-harness", "seaworthy-fault-proxy"],
+        &[],
+    ),
 ];
 
 struct Import {
