@@ -40,6 +40,7 @@
 
 pub mod binaries;
 pub mod check;
+pub mod codes;
 mod error;
 mod fault;
 mod guardian;

@@ -1,4 +1,4 @@
-//! The core services of Seaworthy under one name: `seaworthy = { features = ["queue"] }`.
+//! The core services of Seaworthy under one name: `seaworthy = { features = ["errors", "queue"] }`.
 //!
 //! Each service is a crate of its own and can be used alone; a feature of the same name brings it in here. Without
 //! features, this crate is empty.
@@ -13,5 +13,9 @@
 //! # }
 //! ```
 
+#[cfg(feature = "errors")]
+pub use seaworthy_errors as errors;
 #[cfg(feature = "queue")]
 pub use seaworthy_queue as queue;
+#[cfg(feature = "telemetry")]
+pub use seaworthy_telemetry as telemetry;

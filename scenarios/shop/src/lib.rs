@@ -17,6 +17,7 @@
 //! ```
 
 mod bug;
+pub mod codes;
 mod command;
 pub mod fulfilment;
 pub mod live;

@@ -1,11 +1,15 @@
 //! Placing orders and looking at them.
 
+use seaworthy_errors::{Error, Public, ResultExt as _};
 use seaworthy_queue::{NewJob, Queue};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use crate::bug::Bug;
+use crate::{
+    bug::Bug,
+    codes::{INVALID_ORDER, NOT_PLACED, OUTCOME_UNKNOWN, UNREADABLE},
+};
 
 /// An order as a client sends it. The client chooses the id, so that it can repeat a request whose answer got lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,42 +35,14 @@ pub struct OrderState {
     pub version: i32,
 }
 
-/// Why an order was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// The order can't be fulfilled as it is.
-    #[error("the order is not valid: {0}")]
-    Invalid(String),
-    /// The order was not written.
-    #[error("the order was not placed: {0}")]
-    NotPlaced(#[source] seaworthy_queue::Error),
-    /// The commit was sent and its answer got lost: the order may be there. Repeating the request is safe.
-    #[error("the order may or may not be placed, repeat the request: {0}")]
-    Unknown(#[source] sqlx::Error),
-}
-
-impl From<sqlx::Error> for OrderError {
-    fn from(error: sqlx::Error) -> Self {
-        OrderError::NotPlaced(error.into())
-    }
-}
-
 /// Writes the order, its first news and its fulfilment job in one transaction. An order that is there already is left as
 /// it is.
 ///
 /// # Errors
 ///
-/// [`OrderError`] says whether the order can be there.
-pub async fn place(pool: &PgPool, order: &NewOrder) -> Result<(), OrderError> {
-    if order.quantity < 1 {
-        return Err(OrderError::Invalid(format!("quantity is {}, and must be at least 1", order.quantity)));
-    }
-    if order.item.trim().is_empty() {
-        return Err(OrderError::Invalid("item is empty".to_owned()));
-    }
-    if order.item.contains('\0') || order.customer.contains('\0') {
-        return Err(OrderError::Invalid("a text has a NUL character".to_owned()));
-    }
+/// [`INVALID_ORDER`]; [`NOT_PLACED`], when the order is not there; [`OUTCOME_UNKNOWN`], when it may be.
+pub async fn place(pool: &PgPool, order: &NewOrder) -> Result<(), Error> {
+    check(order)?;
     if Bug::AcknowledgeBeforeCommit.is_planted() {
         let (pool, order) = (pool.clone(), order.clone());
         tokio::spawn(async move { write(&pool, &order).await });
@@ -75,8 +51,23 @@ pub async fn place(pool: &PgPool, order: &NewOrder) -> Result<(), OrderError> {
     write(pool, order).await
 }
 
-async fn write(pool: &PgPool, order: &NewOrder) -> Result<(), OrderError> {
-    let mut tx = pool.begin().await?;
+fn check(order: &NewOrder) -> Result<(), Error> {
+    let wrong = |text: Public| Err(Error::new(&INVALID_ORDER).public(text));
+    if order.quantity < 1 {
+        let quantity = order.quantity;
+        return wrong(Public::exposing(format_args!("quantity is {quantity}, and must be at least 1")));
+    }
+    if order.item.trim().is_empty() {
+        return wrong("item is empty".into());
+    }
+    if order.item.contains('\0') || order.customer.contains('\0') {
+        return wrong("a text has a NUL character".into());
+    }
+    Ok(())
+}
+
+async fn write(pool: &PgPool, order: &NewOrder) -> Result<(), Error> {
+    let mut tx = pool.begin().await.or_code(&NOT_PLACED)?;
     let inserted = sqlx::query(
         "insert into shop.orders (id, customer, item, quantity, state, version) values ($1, $2, $3, $4, 'placed', 1)
          on conflict (id) do nothing",
@@ -86,28 +77,28 @@ async fn write(pool: &PgPool, order: &NewOrder) -> Result<(), OrderError> {
     .bind(&order.item)
     .bind(order.quantity)
     .execute(&mut *tx)
-    .await?;
+    .await
+    .or_code(&NOT_PLACED)?;
     if inserted.rows_affected() == 1 {
         let news = OrderState { id: order.id, state: "placed".to_owned(), version: 1 };
-        announce(&mut tx, &news).await?;
-        let mut job = NewJob::new("fulfil", &order.id).map_err(OrderError::NotPlaced)?;
+        announce(&mut tx, &news).await.or_code(&NOT_PLACED)?;
+        let mut job = NewJob::new("fulfil", &order.id).or_code(&NOT_PLACED)?;
         if Bug::NoRetry.is_planted() {
             job = job.max_attempts(1);
         }
-        let queue = Queue::new(pool.clone());
-        queue.enqueue(&mut tx, &job).await.map_err(OrderError::NotPlaced)?;
+        Queue::new(pool.clone()).enqueue(&mut tx, &job).await.or_code(&NOT_PLACED)?;
     }
-    tx.commit().await.map_err(|error| match &error {
-        // Postgres says itself that it did not commit; but for a connection that failed or a server that was stopped.
-        sqlx::Error::Database(refusal)
-            if !refusal
-                .code()
-                .is_some_and(|code| ["08", "57", "58"].iter().any(|class| code.starts_with(class))) =>
-        {
-            OrderError::NotPlaced(error.into())
-        }
-        _ => OrderError::Unknown(error),
+    tx.commit().await.map_err(|error| {
+        let code = if postgres_refused(&error) { &NOT_PLACED } else { &OUTCOME_UNKNOWN };
+        Error::new(code).caused_by(error)
     })
+}
+
+/// Whether Postgres says itself that it did not commit, as opposed to a connection that failed or a server that was stopped.
+fn postgres_refused(error: &sqlx::Error) -> bool {
+    const AWAY: [&str; 3] = ["08", "57", "58"];
+    let class = |code: &str| AWAY.iter().any(|class| code.starts_with(class));
+    matches!(error, sqlx::Error::Database(refusal) if !refusal.code().is_some_and(|code| class(&code)))
 }
 
 /// Leaves a change of state for the relay, in the transaction that makes it.
@@ -125,8 +116,8 @@ pub(crate) async fn announce(tx: &mut PgConnection, news: &OrderState) -> Result
 ///
 /// # Errors
 ///
-/// When Postgres does not answer.
-pub async fn states(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<OrderState>, sqlx::Error> {
+/// [`UNREADABLE`], when Postgres does not answer.
+pub async fn states(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<OrderState>, Error> {
     sqlx::query("select id, state, version from shop.orders where id = any($1)")
         .bind(ids)
         .try_map(|row: sqlx::postgres::PgRow| {
@@ -138,4 +129,5 @@ pub async fn states(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<OrderState>, sqlx
         })
         .fetch_all(pool)
         .await
+        .or_code(&UNREADABLE)
 }

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
-    extract::{Path, State, WebSocketUpgrade},
+    Router,
+    extract::{State, WebSocketUpgrade},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
+};
+use seaworthy_errors::{
+    Error,
+    http::{Json, Path, ProblemLayer, problem_types},
 };
 use serde_json::json;
 use sqlx::PgPool;
@@ -15,8 +19,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
+    codes::{NO_SUCH_ORDER, OUTCOME_UNKNOWN, REGISTRY, UNREADABLE},
     live::Hub,
-    orders::{self, NewOrder, OrderError},
+    orders::{self, NewOrder, OrderState},
     relay,
 };
 
@@ -42,33 +47,21 @@ pub(crate) fn router(server: Server) -> Router {
         .route("/ws", get(watch_orders))
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(ready))
+        .merge(problem_types(&REGISTRY))
         .with_state(server)
+        .layer(ProblemLayer::new())
 }
 
-async fn place_order(State(server): State<Server>, Json(order): Json<NewOrder>) -> Response {
-    match timeout(REQUEST_DEADLINE, orders::place(&server.pool, &order)).await {
-        Ok(Ok(())) => (StatusCode::CREATED, Json(json!({ "id": order.id }))).into_response(),
-        Ok(Err(error @ OrderError::Invalid(_))) => problem(StatusCode::UNPROCESSABLE_ENTITY, &error),
-        Ok(Err(error @ OrderError::NotPlaced(_))) => problem(StatusCode::SERVICE_UNAVAILABLE, &error),
-        Ok(Err(error @ OrderError::Unknown(_))) => problem(StatusCode::GATEWAY_TIMEOUT, &error),
-        Err(_) => {
-            problem(StatusCode::GATEWAY_TIMEOUT, &"the order may or may not be placed, repeat the request")
-        }
-    }
+async fn place_order(State(server): State<Server>, Json(order): Json<NewOrder>) -> Result<Response, Error> {
+    let placed = timeout(REQUEST_DEADLINE, orders::place(&server.pool, &order)).await;
+    placed.unwrap_or_else(|_| Err(Error::new(&OUTCOME_UNKNOWN)))?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": order.id }))).into_response())
 }
 
-async fn show_order(State(server): State<Server>, Path(id): Path<Uuid>) -> Response {
-    match timeout(REQUEST_DEADLINE, orders::states(&server.pool, &[id])).await {
-        Ok(Ok(states)) => match states.into_iter().next() {
-            Some(state) => Json(state).into_response(),
-            None => problem(StatusCode::NOT_FOUND, &format!("there is no order {id}")),
-        },
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "an order could not be read");
-            problem(StatusCode::SERVICE_UNAVAILABLE, &"the orders can't be read right now")
-        }
-        Err(_) => problem(StatusCode::GATEWAY_TIMEOUT, &"the orders can't be read in time"),
-    }
+async fn show_order(State(server): State<Server>, Path(id): Path<Uuid>) -> Result<Json<OrderState>, Error> {
+    let found = timeout(REQUEST_DEADLINE, orders::states(&server.pool, &[id])).await;
+    let states = found.unwrap_or_else(|_| Err(Error::new(&UNREADABLE)))?;
+    states.into_iter().next().map(Json).ok_or_else(|| Error::new(&NO_SUCH_ORDER))
 }
 
 async fn watch_orders(State(server): State<Server>, upgrade: WebSocketUpgrade) -> Response {
@@ -94,8 +87,4 @@ async fn ready(State(server): State<Server>) -> Response {
     let status =
         if postgres.is_none() && redis.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "postgres": say(postgres), "redis": say(redis) }))).into_response()
-}
-
-fn problem(status: StatusCode, error: &dyn std::fmt::Display) -> Response {
-    (status, Json(json!({ "error": error.to_string() }))).into_response()
 }

@@ -1,0 +1,120 @@
+//! The codes of the harness' errors.
+
+use seaworthy_errors::{Code, codes};
+
+use crate::Error;
+
+codes! {
+    /// The codes of the harness.
+    pub static CODES;
+
+    /// A stack was started on tokio's single-threaded runtime. Its proxies would stand still while a test computes.
+    pub RUNTIME = "HARNESS-0001", FailedPrecondition, "A stack needs tokio's multi-threaded runtime" {
+        example: "`#[tokio::test]` without a flavor.",
+        remedy: "Use `#[tokio::test(flavor = \"multi_thread\")]`.",
+    }
+
+    /// The native provider needs a server's binary that is not on this machine, is too old, or does not say its version.
+    pub BINARY = "HARNESS-0002", FailedPrecondition, "A server's binary can't be used" {
+        example: "Redis is not installed, or Postgres is older than 14.",
+        remedy: "`seaworthy doctor` names the command that installs it.",
+    }
+
+    /// The folder for a stack's files can't be made or used, or has too little room.
+    pub FOLDER = "HARNESS-0003", ResourceExhausted, "There is no room for the stack" {
+        example: "`/dev/shm` is full.",
+        remedy: "Free some space, or name another folder in SEAWORTHY_DIR.",
+        retry: Retry::Never,
+    }
+
+    /// A port that was asked for by number is taken.
+    pub PORT_TAKEN = "HARNESS-0004", AlreadyExists, "A port is taken" {
+        example: "A Postgres runs on 5432 already, and the test asks for that port.",
+        remedy: "Stop the other process, or ask for no port: the harness finds a free one.",
+    }
+
+    /// A service ended, or never answered, while it was being started. The error quotes the end of its log.
+    pub START = "HARNESS-0005", Unavailable, "A service did not start" {
+        example: "The application under test refuses its settings.",
+        remedy: "Read the log that the error quotes.",
+        retry: Retry::Never,
+    }
+
+    /// Docker can't be used: no daemon answers, an image is missing, or the daemon refused.
+    pub DOCKER = "HARNESS-0006", Unavailable, "Docker can't be used" {
+        example: "The daemon is not running.",
+        remedy: "Start it, build the images with `make images`, or choose `--provider native`.",
+        retry: Retry::Never,
+    }
+
+    /// A URL of an external service is missing or malformed.
+    pub EXTERNAL = "HARNESS-0007", InvalidArgument, "A URL of the external provider is not usable" {
+        example: "SEAWORTHY_POSTGRES_URL is not set.",
+        remedy: "Set it to the URL of a server that may be used for tests.",
+    }
+
+    /// Neither Docker nor native processes can be used on this machine.
+    pub NO_PROVIDER = "HARNESS-0008", FailedPrecondition, "No provider works on this machine" {
+        example: "There is no Docker daemon, and no Postgres is installed.",
+        remedy: "`make demo` installs what is missing; `seaworthy doctor` says what that is.",
+    }
+
+    /// A fault can't be injected into this service with this provider.
+    pub UNSUPPORTED = "HARNESS-0009", Unimplemented, "The fault can't be injected here" {
+        example: "A full disk, without the right to mount a small filesystem.",
+        remedy: "Take another provider or run as root, as the error says; the documentation has a table of what works where.",
+    }
+
+    /// A fault or a recovery was begun and did not take effect in its time.
+    pub DEADLINE = "HARNESS-0010", DeadlineExceeded, "A fault or a recovery did not take effect" {
+        example: "A killed Postgres does not come back, since its data is damaged.",
+        remedy: "Read the log that the error quotes.",
+        retry: Retry::Never,
+    }
+
+    /// The stack has no service of this name.
+    pub UNKNOWN_SERVICE = "HARNESS-0011", NotFound, "The stack has no such service" {
+        example: "A schedule says `postgress`.",
+        remedy: "Use one of the names that the error lists.",
+    }
+
+    /// The fault proxy refused a request.
+    pub PROXY = "HARNESS-0012", InvalidArgument, "The fault proxy refused" {
+        example: "A toxic of a type that it does not know.",
+        remedy: "Correct what the error names.",
+    }
+
+    /// A server refused what the harness asked of it, or the operating system did.
+    pub SYSTEM = "HARNESS-0013", Internal, "The harness' own work failed" {
+        example: "A process can't be started, since there are too many.",
+        remedy: "The source of the error says what the system refused.",
+    }
+}
+
+impl Error {
+    /// The code, which stays the same over releases.
+    pub fn code(&self) -> &'static Code {
+        match self {
+            Error::Runtime => &RUNTIME,
+            Error::BinaryMissing { .. } | Error::BinaryTooOld { .. } | Error::BinaryBroken { .. } => &BINARY,
+            Error::Folder { .. } | Error::NoSpace { .. } => &FOLDER,
+            Error::PortTaken { .. } => &PORT_TAKEN,
+            Error::Start { .. } => &START,
+            Error::DockerUnavailable { .. } | Error::Image { .. } | Error::Docker { .. } => &DOCKER,
+            Error::External { .. } => &EXTERNAL,
+            Error::NoProvider { .. } => &NO_PROVIDER,
+            Error::Unsupported { .. } => &UNSUPPORTED,
+            Error::Deadline { .. } => &DEADLINE,
+            Error::UnknownService { .. } => &UNKNOWN_SERVICE,
+            Error::Proxy(_) => &PROXY,
+            Error::Database { .. } | Error::Io { .. } => &SYSTEM,
+        }
+    }
+}
+
+impl From<Error> for seaworthy_errors::Error {
+    #[track_caller]
+    fn from(error: Error) -> Self {
+        seaworthy_errors::Error::new(error.code()).caused_by(error)
+    }
+}
