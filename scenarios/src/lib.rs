@@ -33,4 +33,7 @@ mod documentation {
 
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;
+
+    #[doc = include_str!("../../docs/handling-errors.md")]
+    struct HandlingErrors;
 }
