@@ -15,4 +15,5 @@
 //! # }
 //! ```
 
+pub mod redaction;
 pub mod trace;
