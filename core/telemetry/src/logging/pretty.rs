@@ -134,7 +134,7 @@ mod tests {
     fn people_read_one_line_an_event() {
         let mut text = String::new();
         encode(&line(), false, &mut text);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"2026-01-02T03:04:05.678Z  WARN shop::orders: a payment fails attempt=2 reason="card declined" share=0.5 odd=NaN in checkout route=/orders request_id=order-42 trace_id=0af7651916cd43dd8448eb211c80319c span_id=b7ad6b7169203331 at src/orders.rs:7 (1 fields left out)"#);
         let mut painted = String::new();
         encode(&line(), true, &mut painted);
         assert!(painted.contains("\x1b[33m WARN\x1b[0m"), "{painted:?}");
@@ -144,7 +144,7 @@ mod tests {
     fn machines_read_one_object_a_line() {
         let mut json = Vec::new();
         super::super::json::encode(&line(), "shop", &mut json);
-        insta::assert_snapshot!(String::from_utf8(json.clone()).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(json.clone()).unwrap(), @r#"{"time":"2026-01-02T03:04:05.678000Z","level":"WARN","service":"shop","target":"shop::orders","message":"a payment fails","request_id":"order-42","trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331","fields":{"attempt":2,"reason":"card declined","share":0.5,"odd":"NaN"},"spans":[{"name":"checkout","fields":{"route":"/orders"}}],"file":"src/orders.rs","line":7,"fields_left_out":1}"#);
         serde_json::from_slice::<serde_json::Value>(&json).unwrap();
     }
 }

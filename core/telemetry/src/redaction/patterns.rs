@@ -34,7 +34,7 @@ const KEY_STARTS: &[&str] = &[
 pub(super) fn is_token(run: &str) -> bool {
     let starts = |start: &&str| run.as_bytes()[0] == start.as_bytes()[0] && run.starts_with(*start);
     (run.starts_with("eyJ") && run.len() >= LONG / 2)
-        || (run.len() >= LONG / 2 && KEY_STARTS.iter().any(|start| starts(&start)))
+        || (run.len() >= LONG / 2 && KEY_STARTS.iter().any(|start| starts(start)))
 }
 
 /// The word after `Bearer` or `Basic` that is a token and no word of a sentence.
@@ -46,12 +46,14 @@ pub(super) fn scheme_token(bytes: &[u8], scheme: (usize, usize)) -> Option<(usiz
     }
     let from = scheme.1 + 1;
     let token =
-        bytes[from..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(byte));
+        bytes[from..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"._~+/-".contains(byte));
     let token = &bytes[from..from + token.count()];
     let odd = |(at, byte): (usize, &u8)| {
-        byte.is_ascii_digit() || b"_~+/=".contains(byte) || (at > 0 && byte.is_ascii_uppercase())
+        byte.is_ascii_digit() || b"~+/".contains(byte) || (at > 0 && byte.is_ascii_uppercase())
     };
-    (token.len() >= 6 && token.iter().enumerate().any(odd)).then_some((from, from + token.len()))
+    (token.len() >= 6 && token.iter().enumerate().any(odd)).then_some(())?;
+    let padding = bytes[from + token.len()..].iter().take_while(|byte| **byte == b'=').count();
+    Some((from, from + token.len() + padding))
 }
 
 /// Where the PEM block ends that starts here.

@@ -134,7 +134,7 @@ fn credentials(bytes: &[u8], start: usize) -> usize {
     if bytes[start..].starts_with(super::HIDDEN.as_bytes()) {
         return start + super::HIDDEN.len();
     }
-    start + bytes[start..].iter().take_while(|byte| !matches!(byte, b'\n' | b'"')).count()
+    start + bytes[start..].iter().take_while(|byte| **byte != b'\n').count()
 }
 
 /// The value of a `Cookie` header: `name=value` pairs with `; ` between them.
