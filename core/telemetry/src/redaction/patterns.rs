@@ -129,7 +129,8 @@ fn is_card(digits: &[u8]) -> bool {
 pub(super) fn is_random(plain: &[u8], whole: &[u8]) -> bool {
     if plain.len() >= LONG {
         let hex = plain.iter().all(u8::is_ascii_hexdigit) && plain.iter().any(u8::is_ascii_digit);
-        if hex || Mix::of(plain).is_lower_random() {
+        let mix = Mix::of(plain);
+        if hex || mix.is_lower_random() || mix.is_mixed() {
             return true;
         }
     }
@@ -173,6 +174,11 @@ impl Mix {
             && self.upper >= 3
             && self.changes * 100 >= self.length * 35
             && self.case_changes * 100 >= self.length * 12
+    }
+
+    /// Without punctuation in it, a run of all kinds is no path and hardly a name.
+    fn is_mixed(&self) -> bool {
+        self.digits > 0 && self.lower > 0 && self.upper >= 3 && self.changes * 100 >= self.length * 20
     }
 
     fn is_lower_random(&self) -> bool {

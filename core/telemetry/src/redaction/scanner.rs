@@ -194,7 +194,7 @@ impl<'a> Walk<'a> {
         let trimmed = at + self.text[at..name_end].trim_end_matches(['.', '-']).len();
         let start = values::start(self.bytes, at, trimmed)?;
         let name = &self.text[at..trimmed.max(word_end)];
-        if !is_secret_name(name) {
+        if !is_secret_name(name) && !sql::is_detail(name, &self.bytes[start..]) {
             return None;
         }
         let (from, to) = values::extent(name, self.bytes, start);

@@ -34,10 +34,18 @@ pub(super) fn starts_statement(text: &str, word: (usize, usize)) -> bool {
         || (is("insert") && follows("into"))
         || (is("delete") && follows("from"))
         || (is("merge") && follows("into"))
+        || (is("do") && follows("$"))
+        || (is("raise") && (follows("exception") || follows("notice")))
+        || ((is("alter") || is("create")) && ["role", "user", "database", "table"].into_iter().any(follows))
         || (is("values") && follows("("))
         || (is("parameter") && follows("$"))
         || (is("update") && later(b" set "))
         || (is("where") && (rest.iter().any(|byte| b"=<>(".contains(byte)) || later(b" like ")))
+}
+
+/// Whether this is the part of a database's error, in the `Debug` output of sqlx, that quotes values of rows.
+pub(super) fn is_detail(name: &str, value: &[u8]) -> bool {
+    matches!(name, "detail" | "where") && value.starts_with(b"Some(")
 }
 
 /// The end of the literal that starts at this `'`: past its last quote, or the end of the text.

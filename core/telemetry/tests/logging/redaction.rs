@@ -60,6 +60,12 @@ fn secrets_in_free_text_are_hidden_and_the_rest_stays() {
         ("failed: insert into users values ('ada', 1)", "failed: insert into users values ('?', 1)"),
         ("select 'a''b', E'a\\'b', $$c$$, $t$d$t$ from x", "select '?', E'?', '?', '?' from x"),
         ("Key (email)=(ada) already exists.", "Key (email)=([redacted]) already exists."),
+        (
+            "{ message: \"m\", detail: Some(\"ada\"), hint: None }",
+            "{ message: \"m\", detail: [redacted], hint: None }",
+        ),
+        ("alter role ada password 'ada'", "alter role ada password '?'"),
+        ("do $$ begin raise 'ada'; end $$", "do '?'"),
         ("DETAIL: Failing row contains (1, ada).\nHINT: none", "DETAIL: [redacted]\nHINT: none"),
         (
             "invalid input syntax for type integer: \"a\"da\"",
