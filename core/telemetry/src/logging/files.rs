@@ -72,10 +72,13 @@ impl Files {
             });
             self.janitor.tidy();
         }
-        match &mut self.current {
-            Some(current) => current.append(&self.buffer),
-            None => Ok(()),
+        let Some(current) = &mut self.current else { return Ok(()) };
+        let written = current.append(&self.buffer);
+        if written.is_err() && current.file.set_len(current.size).is_err() {
+            // A part of a line stays: opening the file again repairs that.
+            self.current = None;
         }
+        written
     }
 }
 
@@ -149,13 +152,9 @@ impl Current {
         Err(io::Error::other("no free name for a log file"))
     }
 
-    /// Appends all or nothing.
+    /// Appends; after an error, a part of it may be there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(bytes) {
-            // A part of a line would spoil the next one. If this fails too, the next try starts with a new file.
-            let _ = self.file.set_len(self.size);
-            return Err(error);
-        }
+        self.file.write_all(bytes)?;
         self.size += bytes.len() as u64;
         Ok(())
     }

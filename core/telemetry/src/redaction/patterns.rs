@@ -34,7 +34,7 @@ const KEY_STARTS: &[&str] = &[
 pub(super) fn is_token(run: &str) -> bool {
     let starts = |start: &&str| run.as_bytes()[0] == start.as_bytes()[0] && run.starts_with(*start);
     (run.starts_with("eyJ") && run.len() >= LONG / 2)
-        || (run.len() >= LONG / 2 && KEY_STARTS.iter().any(|start| starts(start)))
+        || (run.len() >= LONG / 2 && KEY_STARTS.iter().any(starts))
 }
 
 /// The word after `Bearer` or `Basic` that is a token and no word of a sentence.

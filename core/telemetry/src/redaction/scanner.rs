@@ -210,8 +210,11 @@ impl<'a> Walk<'a> {
             return None;
         }
         let plain = self.bytes[at..whole].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        let is_id =
-            |id: &&str| self.bytes[at..at + plain] == *id.as_bytes() || self.text[at..].starts_with(*id);
+        // The id itself, not what only begins like it: a client may choose an id of one letter.
+        let is_id = |id: &&str| {
+            let rest = self.bytes[at..].strip_prefix(id.as_bytes());
+            rest.is_some_and(|rest| rest.first().is_none_or(|byte| !is_word(*byte) && !b"+/=".contains(byte)))
+        };
         if self.mode.ids.iter().any(is_id)
             || !patterns::is_random(&self.bytes[at..at + plain], &self.bytes[at..whole])
         {

@@ -11,6 +11,8 @@ use tracing::{Level, debug, dispatcher, error, info, info_span, trace, warn};
 
 use crate::collect::{Collect, eventually, text};
 
+const SHA: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
 const SOON: Duration = Duration::from_secs(10);
 
 /// Runs this with a pipeline that ends in a collection, and returns that when all is written.
@@ -41,6 +43,8 @@ async fn every_line_of_a_request_carries_its_ids() {
     })
     .await;
     info!("outside");
+    let short = Context::from_caller(None, Some("9"));
+    Work::new("test", short).run(async { info!("key {SHA}") }).await;
     assert!(logging.handle().flush(SOON));
     let lines = collect.lines();
     for line in &lines[..2] {
@@ -52,6 +56,7 @@ async fn every_line_of_a_request_carries_its_ids() {
     }
     assert_eq!(lines[0].message, ids, "the ids of the request are not taken for secrets");
     assert_eq!(lines[2].ids, None);
+    assert_eq!(lines[3].message, "key [redacted]", "a short id lets nothing through that begins like it");
 }
 
 #[test]
