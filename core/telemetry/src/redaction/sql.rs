@@ -23,6 +23,9 @@ const AFTER_KEY: &[&str] =
 
 /// Whether a statement starts with this word. Literals are looked for only after that: an apostrophe is no quote in prose.
 pub(super) fn starts_statement(text: &str, word: (usize, usize)) -> bool {
+    if word.1 - word.0 > 9 || !b"acdimprsuvw".contains(&text.as_bytes()[word.0].to_ascii_lowercase()) {
+        return false;
+    }
     let is = |name: &str| text.as_bytes()[word.0..word.1].eq_ignore_ascii_case(name.as_bytes());
     let rest = &text.as_bytes()[word.1..(word.1 + LOOK_AHEAD).min(text.len())];
     let follows = |next: &str| {
@@ -88,6 +91,10 @@ pub(super) fn dollar_literal(text: &str, dollar: usize) -> Option<usize> {
 
 /// The value that an error quotes, if one of the known sentences starts here.
 pub(super) fn quoted_value(text: &str, at: usize) -> Option<(usize, usize)> {
+    // Most words are told apart by their first letter.
+    if !b"DFKimouv".contains(&text.as_bytes()[at]) {
+        return None;
+    }
     let rest = &text[at..];
     let line_end = || at + rest.find('\n').unwrap_or(rest.len());
     if let Some(row) = rest.strip_prefix("DETAIL:") {
