@@ -229,6 +229,11 @@ fn levels_change_while_the_service_runs_and_go_back_by_themselves() {
         handle.set_level("warn").unwrap();
         std::thread::sleep(Duration::from_millis(30));
         assert_eq!(handle.level(), "warn", "a change for good replaces one for a while");
+        handle.set_level_for("error", Duration::from_millis(10)).unwrap();
+        handle.set_level_for("off", Duration::from_secs(60)).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(handle.level(), "off", "a change for longer replaces one for a while");
+        handle.set_level("warn").unwrap();
         for bad in ["", "inof", "shop=", "=info", "info,,", "shop=debug=info", "9"] {
             let error = handle.set_level(bad).unwrap_err().to_string();
             assert!(error.contains("error, warn, info, debug, trace"), "{error}");

@@ -115,6 +115,7 @@ fn a_statement_keeps_its_shape() {
     let sql = "insert into \"o'brien\" (name, note) values ('ada', E'it\\'s', $1) -- done";
     assert_eq!(scrub_sql(sql), "insert into \"o'brien\" (name, note) values ('?', E'?', $1) -- done");
     assert_eq!(scrub_sql("values ('no end"), "values ('?'");
+    assert_eq!(scrub_sql("(name = 'ada' or note like$x$ada$x$)"), "(name = '?' or note like'?')");
 }
 
 /// Texts made of what the scanner looks for, in any order.
