@@ -149,8 +149,8 @@ fn sing() {
                     thread::spawn(|| panic!("no answer from redis://:canary-panic@cache, password=canary"))
                         .join();
                 // What the first sending might log would come with the second.
-            assert!(logging.handle().flush(Duration::from_secs(10)));
-            debug!("the last line");
+                assert!(logging.handle().flush(Duration::from_secs(10)));
+                debug!("the last line");
             }
             .instrument(span),
         ),
