@@ -15,4 +15,7 @@
 //! # }
 //! ```
 
+pub mod logging;
+pub mod redaction;
+pub mod settings;
 pub mod trace;
