@@ -7,7 +7,7 @@
 //! let settings = Settings::from_env()?;
 //! let _logging = Logging::start(&settings)?;
 //! tracing::info!(route = "/orders/{id}", customer = "Ada", "an order was read");
-//! // 2026-01-02T03:04:05.678Z  INFO shop: an order was read route=/orders/{id} customer=[redacted]
+//! // 2026-01-02T03:04:05.678Z  INFO shop: an order was read route=/orders/{id} customer=[redacted] at src/main.rs:6
 //! # Ok(())
 //! # }
 //! ```

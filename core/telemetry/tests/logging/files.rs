@@ -3,7 +3,7 @@
 use std::{fs, io::Read as _, path::Path, process::Command, time::Duration};
 
 use seaworthy_telemetry::{
-    logging::Logging,
+    logging::{Logging, MAX_LINE},
     settings::{Settings, Strategy},
 };
 use tracing::{dispatcher, info};
@@ -79,6 +79,35 @@ fn only_so_many_files_and_bytes_are_kept() {
     let names = names(&folder.0);
     assert_eq!(names.len(), 3, "two of about 1 KiB and the one in use: {names:?}");
     assert!(names.iter().all(|name| name.ends_with(".log")));
+}
+
+#[test]
+fn no_line_is_longer_than_its_bound_however_much_is_escaped() {
+    let folder = Folder::new();
+    let settings = settings(&folder).max_size(1 << 30).allow(["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let (logging, dispatch) = Logging::build(&settings).unwrap();
+    dispatcher::with_default(&dispatch, || {
+        for long in
+            ["\"".repeat(9000), "\\".repeat(9000), "\n".repeat(9000), "é ]".repeat(3000), "x".repeat(7900)]
+        {
+            info!(
+                a = long,
+                b = long,
+                c = long,
+                d = long,
+                e = long,
+                f = long,
+                g = long,
+                h = long,
+                number = 1,
+                "{long}"
+            );
+        }
+    });
+    drop(logging);
+    let lengths: Vec<usize> = read(&folder.0.join("shop.log")).lines().map(str::len).collect();
+    assert_eq!(lengths.len(), 5);
+    assert!(lengths.iter().all(|length| (32 << 10..MAX_LINE).contains(length)), "{lengths:?}");
 }
 
 #[test]

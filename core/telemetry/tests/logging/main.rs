@@ -8,4 +8,5 @@ mod files;
 mod installed;
 mod pipeline;
 mod redaction;
+mod settings;
 mod sockets;

@@ -192,10 +192,7 @@ proptest! {
     }
 
     #[test]
-    fn words_and_numbers_stay(text in "([a-zäöü]{1,12}|[0-9]{1,6})(( |, )([a-zäöü]{1,12}|[0-9]{1,6})){0,20}") {
-        // A list of numbers may be a card by chance, and a statement needs no capital letters.
-        let digits = text.bytes().filter(u8::is_ascii_digit).count();
-        prop_assume!(digits < 13 && !text.contains("select"));
+    fn words_and_numbers_stay(text in "([0-9]{1,12} )?[a-zäöü]{1,12}(( |, |; |\\. )([0-9]{1,12} )?[a-zäöü]{1,12}){0,20}") {
         prop_assert_eq!(scrub(&text), text.as_str());
     }
 
