@@ -15,4 +15,8 @@
 //! # }
 //! ```
 
+#[cfg(any(feature = "http", feature = "profiles"))]
+pub mod profiles;
+pub mod queries;
+pub mod timeline;
 pub mod trace;
