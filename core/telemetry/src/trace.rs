@@ -48,7 +48,7 @@ impl Context {
     /// The ids that a caller sent, each replaced by a fresh one where it is missing or not well-formed: nothing that a client sends
     /// can keep a request from having ids, or make them long or unreadable. This piece of work becomes a new span of the trace.
     pub fn from_caller(traceparent: Option<&str>, request_id: Option<&str>) -> Self {
-        let mut context = traceparent.and_then(|text| text.parse().ok()).unwrap_or_default();
+        let mut context: Context = traceparent.and_then(|text| text.parse().ok()).unwrap_or_default();
         context.span_id = fresh_span_id();
         if let Some(id) = request_id.filter(|id| is_request_id(id)) {
             context.request_id = id.to_owned();

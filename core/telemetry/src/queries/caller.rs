@@ -42,8 +42,9 @@ const SKIPPED: &[&str] = &[
 /// A place in the application's source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Caller {
-    /// The function's path, without closures: `shop::orders::states`.
-    pub function: String,
+    /// The function's path, without closures: `shop::orders::states`. Without its path, or none, where the build's debug information
+    /// holds lines only.
+    pub function: Option<String>,
     /// The file within its crate: `src/orders.rs`. None in a build without debug information.
     pub file: Option<String>,
     /// The line of the call, from 1. None in a build without debug information.
@@ -53,9 +54,13 @@ pub struct Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.file, self.line) {
-            (Some(file), Some(line)) => write!(f, "{file}:{line} ({})", self.function),
-            (Some(file), None) => write!(f, "{file} ({})", self.function),
-            (None, _) => f.write_str(&self.function),
+            (Some(file), Some(line)) => write!(f, "{file}:{line}")?,
+            (Some(file), None) => f.write_str(file)?,
+            (None, _) => return f.write_str(self.function.as_deref().unwrap_or("an unknown function")),
+        }
+        match &self.function {
+            Some(function) => write!(f, " ({function})"),
+            None => Ok(()),
         }
     }
 }
@@ -141,25 +146,57 @@ fn learn(address: usize) -> Verdict {
 }
 
 fn judge(name: &str, file: Option<&str>, line: Option<u32>) -> Verdict {
-    let skipped = match crate_of(name) {
-        None => true,
-        Some(name) => SKIPPED
-            .iter()
-            .any(|skipped| *skipped == name || skipped.ends_with('_') && name.starts_with(skipped)),
+    let file = file.map(|file| file.replace('\\', "/"));
+    let origin = file.as_deref().map_or(Origin::Unknown, origin);
+    let owner = match origin {
+        Origin::Library(owner) => Some(owner),
+        _ => crate_of(name),
     };
-    if skipped {
+    let is_skipped = owner.is_some_and(|owner| {
+        let owner = owner.replace('-', "_");
+        let skips =
+            |skipped: &&str| *skipped == owner || skipped.ends_with('_') && owner.starts_with(*skipped);
+        SKIPPED.iter().any(|skipped| skips(skipped))
+    });
+    let nobodys = owner.is_none() && file.is_none();
+    if is_skipped || nobodys || matches!(origin, Origin::Language | Origin::Here) {
         return Verdict::Skipped;
     }
-    let caller =
-        Arc::new(Caller { function: plain(name), file: file.map(within_its_crate).map(str::to_owned), line });
-    let library = |file: &str| {
-        ["/rustc/", "/.cargo/registry/", "/.cargo/git/", "/library/std/"]
-            .iter()
-            .any(|part| file.contains(part))
-    };
-    match file {
-        Some(file) if !library(&file.replace('\\', "/")) => Verdict::Own(caller),
+    let file = file.as_deref().map(within_its_crate).map(str::to_owned);
+    let caller = Arc::new(Caller { function: plain(name), file, line });
+    match origin {
+        Origin::Application => Verdict::Own(caller),
         _ => Verdict::Foreign(caller),
+    }
+}
+
+/// Whose source a file is.
+#[derive(Clone, Copy, PartialEq)]
+enum Origin<'a> {
+    Language,
+    Library(&'a str),
+    Here,
+    Application,
+    Unknown,
+}
+
+/// Judges by the file: in builds with line tables only, many functions have no path. Cargo keeps libraries at
+/// `registry/src/<index>/<name>-<version>/` and `git/checkouts/<repository>-<hash>/<revision>/`.
+fn origin(file: &str) -> Origin<'_> {
+    if file.starts_with(concat!(env!("CARGO_MANIFEST_DIR"), "/src/")) {
+        return Origin::Here;
+    }
+    if file.contains("/rustc/") || file.contains("/lib/rustlib/src/") {
+        return Origin::Language;
+    }
+    let folder = match (file.split_once("/registry/src/"), file.split_once("/git/checkouts/")) {
+        (Some((_, rest)), _) => rest.split('/').nth(1),
+        (_, Some((_, rest))) => rest.split('/').next(),
+        _ => return Origin::Application,
+    };
+    match folder.and_then(|folder| folder.rsplit_once('-')) {
+        Some((name, _)) => Origin::Library(name),
+        None => Origin::Unknown,
     }
 }
 
@@ -177,19 +214,16 @@ fn crate_of(name: &str) -> Option<&str> {
     rest.split_once(" as ").and_then(|(_, of)| crate_of(of))
 }
 
-/// Without closures: they have no names, and an async function is one.
-fn plain(name: &str) -> String {
-    let mut plain = String::with_capacity(name.len());
-    for part in
-        name.split("::").filter(|part| !part.starts_with("{closure") && !part.starts_with("{{closure"))
-    {
-        if !plain.is_empty() {
-            plain.push_str("::");
-        }
-        plain.push_str(part);
-    }
+/// Without closures and the like, which have no names: an async function is one. None where nothing else is left.
+fn plain(name: &str) -> Option<String> {
+    let is_path = crate_of(name).is_some();
+    // A name without a path can have type parameters, of any length.
+    let name = if is_path { name } else { name.split_once('<').map_or(name, |(name, _)| name) };
+    let parts: Vec<&str> =
+        name.split("::").filter(|part| !part.is_empty() && !part.starts_with('{')).collect();
+    let mut plain = parts.join("::");
     plain.truncate(plain.floor_char_boundary(MAX_NAME));
-    plain
+    Some(plain).filter(|plain| !plain.is_empty())
 }
 
 /// `/build/shop/src/orders.rs` is `src/orders.rs`, wherever it was built.
@@ -245,6 +279,18 @@ mod tests {
         );
         assert_eq!(kind("sqlx_core::pool::acquire", here), "skipped");
         assert_eq!(kind("tokio::task::poll", here), "skipped");
+        assert_eq!(kind("{async_fn#0}", here), "own src/orders.rs:7");
+        assert_eq!(kind("states<alloc::vec::Vec<u8>>", here), "own src/orders.rs:7 (states)");
+        assert_eq!(
+            kind("poll<shop::Order>", Some("/rustc/5980/library/core/src/future/future.rs")),
+            "skipped"
+        );
+        let sqlx = Some("/home/me/.cargo/registry/src/index/sqlx-core-0.9.0/src/query.rs");
+        assert_eq!(kind("{async_fn#0}<shop::Order>", sqlx), "skipped");
+        assert_eq!(
+            kind("{async_fn#0}", Some(concat!(env!("CARGO_MANIFEST_DIR"), "/src/trace.rs"))),
+            "skipped"
+        );
         let there = Some("/home/me/.cargo/registry/src/index/moka-0.12.0/src/future.rs");
         assert_eq!(kind("moka::future::get", there), "foreign src/future.rs:7 (moka::future::get)");
         assert_eq!(kind("shop::orders::states", None), "foreign shop::orders::states");
