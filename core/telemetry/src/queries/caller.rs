@@ -156,7 +156,7 @@ fn judge(name: &str, file: Option<&str>, line: Option<u32>) -> Verdict {
         let owner = owner.replace('-', "_");
         let skips =
             |skipped: &&str| *skipped == owner || skipped.ends_with('_') && owner.starts_with(*skipped);
-        SKIPPED.iter().any(|skipped| skips(skipped))
+        SKIPPED.iter().any(skips)
     });
     let nobodys = owner.is_none() && file.is_none();
     if is_skipped || nobodys || matches!(origin, Origin::Language | Origin::Here) {

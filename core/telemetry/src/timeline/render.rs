@@ -83,10 +83,8 @@ impl Timeline {
     }
 
     fn bar(&self, entry: &Entry) -> String {
-        let column = |at: Duration| {
-            let share = at.as_secs_f64() / self.time.as_secs_f64().max(f64::MIN_POSITIVE);
-            ((share * WIDTH as f64) as usize).min(WIDTH)
-        };
+        let whole = self.time.as_nanos().max(1);
+        let column = |at: Duration| ((at.as_nanos() * WIDTH as u128 / whole) as usize).min(WIDTH);
         let first = column(entry.start).min(WIDTH - 1);
         let last = column(entry.start + entry.time).clamp(first + 1, WIDTH);
         let (letter, last) = if entry.kind == Kind::Mark { ("◆", first + 1) } else { ("█", last) };
@@ -186,7 +184,17 @@ mod tests {
 
     #[test]
     fn a_waterfall_shows_what_ran_when() {
-        insta::assert_snapshot!(timeline().to_text(), @r"");
+        insta::assert_snapshot!(timeline().to_text(), @"
+        GET /orders  200  100.000 ms
+        request order-42  trace 0af7651916cd43dd8448eb211c80319c
+               start         time
+            0.000 ms    90.000 ms |████████████████████████████████████    | list
+           10.000 ms              |    ◆                                   |   cache [31m miss
+           20.000 ms    40.000 ms |        ████████████████                |   select * from orders (1 row, from src/orders.rs:12 (shop::list))
+           50.000 ms    30.000 ms |                    ████████████        |   select 1 (1 row)
+           95.000 ms     5.000 ms |                                      ██| answer (not ended)
+                   3 more that there was no room for
+        ");
     }
 
     #[test]
