@@ -20,3 +20,11 @@ pub mod profiles;
 pub mod queries;
 pub mod timeline;
 pub mod trace;
+
+/// The examples of the guides are compiled, too.
+#[cfg(doctest)]
+mod guides {
+    #[cfg(feature = "profiles")]
+    #[doc = include_str!("../../../docs/query-log-and-profiles.md")]
+    struct QueryLogAndProfiles;
+}

@@ -25,12 +25,13 @@ mod layer;
 mod record;
 mod render;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
-
-use std::collections::VecDeque;
 
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
@@ -49,9 +50,7 @@ static INSTALLED: OnceLock<Timelines> = OnceLock::new();
 
 /// Puts a mark on the current work's timeline, if it has one: `cache miss`. Without values: timelines are read by many.
 pub fn mark(text: impl AsRef<str>) {
-    if let Some(work) = trace::current_work()
-        && let Some(timeline) = work.timeline()
-    {
+    if let Some(timeline) = trace::current_track() {
         timeline.mark(text.as_ref(), tracing::Span::current().id().map(|id| id.into_u64()));
     }
 }

@@ -270,6 +270,11 @@ pub fn current_work() -> Option<Arc<Work>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
+/// The timeline of the work that the current task does.
+pub(crate) fn current_track() -> Option<Arc<Track>> {
+    CURRENT.try_with(|work| work.timeline.get().cloned()).ok().flatten()
+}
+
 /// Spawns a task that belongs to the work of the current one.
 pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
 where

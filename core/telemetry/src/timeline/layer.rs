@@ -6,12 +6,16 @@ use tracing::{
     Subscriber,
     span::{Attributes, Id},
 };
-use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer,
+    layer::Context,
+    registry::{LookupSpan, SpanRef},
+};
 
 use super::Track;
 use crate::trace;
 
-/// Puts each span on the timeline of the work in which it was opened.
+/// Puts each span on the timeline of the work in which it is opened or first entered.
 #[derive(Debug)]
 pub(super) struct SpanLayer;
 
@@ -28,21 +32,32 @@ impl SpanLayer {
     }
 }
 
+/// Puts a span on the timeline of the current work, if there is one.
+fn open<'a, R: LookupSpan<'a>>(span: &SpanRef<'a, R>) -> Option<Arc<Track>> {
+    let track = trace::current_track()?;
+    let (metadata, parent) = (span.metadata(), span.parent().map(|parent| parent.id().into_u64()));
+    track.open(metadata.name(), metadata.target(), span.id().into_u64(), parent);
+    span.extensions_mut().insert(track.clone());
+    Some(track)
+}
+
 impl<S> Layer<S> for SpanLayer
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
 {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let Some(work) = trace::current_work() else { return };
-        let (Some(track), Some(span)) = (work.timeline(), context.span(id)) else { return };
-        let metadata = attributes.metadata();
-        let parent = span.parent().map(|parent| parent.id().into_u64());
-        track.open(metadata.name(), metadata.target(), id.into_u64(), parent);
-        span.extensions_mut().insert(track.clone());
+    fn on_new_span(&self, _attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            open(&span);
+        }
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        Self::with_track(id, &context, Track::enter);
+        let Some(span) = context.span(id) else { return };
+        let track = span.extensions().get::<Arc<Track>>().cloned();
+        // A request's own span is mostly opened outside of its work.
+        if let Some(track) = track.or_else(|| open(&span)) {
+            track.enter(id.into_u64());
+        }
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
