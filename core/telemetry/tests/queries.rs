@@ -347,6 +347,61 @@ async fn a_recording_uses_the_query_log_that_is_there() {
     assert_eq!(logs.texts(), ["select ?"]);
 }
 
+/// What sqlx says of a statement.
+fn tell(sql: &str) {
+    tracing::debug!(
+        target: "sqlx::query", summary = sql, db.statement = "", rows_affected = 1u64, rows_returned = 1u64,
+        elapsed_secs = 0.001f64,
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_in_time_is_counted_and_holds_nobody_up() {
+    const LINES: usize = 6000;
+    let logs = Logs::new("seaworthy=debug", Settings::default().lines(true));
+    {
+        let _the_disk_hangs = logs.text.lock().unwrap();
+        tracing::dispatcher::with_default(&logs.dispatch, || (0..LINES).for_each(|_| tell("select 1")));
+        let many = async { (0..10).for_each(|_| tell("select 2")) };
+        logs.run(work("finding").run(many)).await;
+        assert!(!logs.queries.flush(Duration::from_millis(20)), "it hangs");
+    }
+    let lines = logs.lines();
+    let counters = logs.queries.counters();
+    assert!(counters.dropped > 0 && counters.statements == LINES as u64 + 10, "{counters:?}");
+    let statements = lines.iter().filter(|line| line.contains("DEBUG")).count() as u64;
+    assert_eq!(statements + counters.dropped, counters.statements);
+    assert!(
+        lines.iter().any(|line| line.contains("the same statement 10 times")),
+        "findings have room of their own"
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_is_counted() {
+    let logs = Logs::new("info", Settings::default().file("/dev/full"));
+    tracing::dispatcher::with_default(&logs.dispatch, || tell("select 1"));
+    logs.lines();
+    assert!(logs.queries.counters().failed > 0, "{:?}", logs.queries.counters());
+}
+
+#[tokio::test]
+async fn work_keeps_count_of_a_bounded_number_of_statements() {
+    let logs = Logs::new("info", Settings::default());
+    let work = work("many");
+    let many = async {
+        (0..255).for_each(|number| tell(&format!("select column_{number}")));
+        (0..20).for_each(|_| tell("select the_last_one_with_room"));
+        (0..20).for_each(|_| tell("select the_first_one_without"));
+        work.statement_totals()
+    };
+    let totals = logs.run(work.run(many)).await;
+    assert_eq!((totals.statements, totals.time), (295, Duration::from_millis(295)));
+    let lines = logs.lines();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("the_last_one_with_room"), "{}", lines[0]);
+}
+
 /// Prints what a statement costs; run with `--nocapture` to see it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cost_of_a_statement() {
