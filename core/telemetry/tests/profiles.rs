@@ -19,11 +19,13 @@ use axum::{
 };
 use seaworthy_telemetry::{
     profiles::{self, INSTRUMENTED_SYSTEM, ProfileError, Protection, ProtectionError, StatsAlloc},
+    queries,
     timeline::{self, Timelines},
     trace::{Context, Work},
 };
 use tokio::sync::Mutex;
 use tower::ServiceExt as _;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -109,7 +111,7 @@ async fn a_cpu_profile_names_the_busy_function_in_every_form() {
         busy.is_some_and(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap() > 0),
         "{folded}"
     );
-    let svg = profile.flame_graph().unwrap();
+    let svg = profile.flame_graph();
     assert!(svg.contains("<svg") && svg.contains("profiles::a_busy_function"));
     let mut message = Vec::new();
     flate2::read::GzDecoder::new(&*profile.pprof().unwrap()).read_to_end(&mut message).unwrap();
@@ -131,6 +133,29 @@ async fn a_second_profile_at_the_same_time_is_refused() {
         assert!(matches!(refused, Err(ProfileError::Busy)), "{refused:?}");
         assert!(Instant::now() < give_up, "one that was given up makes no room");
     }
+}
+
+/// The query log unwinds stacks, and so does the profiler, in the middle of whatever a thread does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_can_be_taken_while_callers_are_looked_up() {
+    let _one = ONE_AT_A_TIME.lock().await;
+    let queries = queries::Settings::default().callers(queries::Callers::All).start().unwrap();
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(queries.layer()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads = [(); 3].map(|()| {
+        let (stop, dispatch) = (stop.clone(), dispatch.clone());
+        let tell = move || {
+            while !stop.load(Ordering::Relaxed) {
+                tracing::debug!(target: "sqlx::query", summary = "select 1", db.statement = "", elapsed_secs = 0.001);
+            }
+        };
+        thread::spawn(move || tracing::dispatcher::with_default(&dispatch, tell))
+    });
+    let profile = profiles::cpu(Duration::from_secs(1), 1000);
+    let profile = tokio::time::timeout(Duration::from_secs(20), profile).await.expect("no deadlock").unwrap();
+    stop.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(profile.samples() > 0 && queries.counters().statements > 100, "{:?}", queries.counters());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
 
 use pprof::{ProfilerGuard, ProfilerGuardBuilder, Report};
 
-use super::{ProfileError, bounded, protobuf};
+use super::{ProfileError, bounded, flame_graph, protobuf};
 
 /// Samples a second unless another number is asked for: not in step with what happens every 10 ms.
 pub const DEFAULT_FREQUENCY: u32 = 99;
@@ -145,27 +145,9 @@ impl CpuProfile {
         text
     }
 
-    /// A flame graph, as an SVG that a browser shows; it can be searched and zoomed into.
-    ///
-    /// # Errors
-    ///
-    /// When the graph can't be drawn.
-    pub fn flame_graph(&self) -> Result<String, ProfileError> {
-        let folded = self.folded();
-        if folded.is_empty() {
-            return Ok(EMPTY.to_owned());
-        }
-        let mut options = inferno::flamegraph::Options::default();
-        options.title = "CPU".to_owned();
-        options.subtitle = Some(format!(
-            "{} samples in {} s, at {} a second of processor time",
-            self.samples(),
-            self.time.as_secs_f64(),
-            self.frequency
-        ));
-        let mut svg = Vec::new();
-        inferno::flamegraph::from_lines(&mut options, folded.lines(), &mut svg)?;
-        String::from_utf8(svg).map_err(|error| ProfileError::Rendering(std::io::Error::other(error)))
+    /// A flame graph, as an SVG that a browser shows.
+    pub fn flame_graph(&self) -> String {
+        flame_graph::draw(self)
     }
 
     /// The format of `pprof` and its viewers (profile.proto, compressed with gzip).
@@ -179,10 +161,6 @@ impl CpuProfile {
         Ok(gzip.finish()?)
     }
 }
-
-/// A graph of no samples.
-const EMPTY: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" width="480" height="40"><text x="8" y="24" font-family="sans-serif">No samples: the process used no processor time.</text></svg>
-"#;
 
 /// Without what separates functions and lines.
 fn separated(name: &str) -> String {

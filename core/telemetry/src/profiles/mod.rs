@@ -6,6 +6,8 @@
 mod allocations;
 #[cfg(feature = "profiles")]
 mod cpu;
+#[cfg(feature = "profiles")]
+mod flame_graph;
 #[cfg(feature = "http")]
 mod protection;
 #[cfg(feature = "profiles")]

@@ -147,7 +147,7 @@ mod profiles {
         let format = format.to_owned();
         let rendered = tokio::task::spawn_blocking(move || -> Result<Response, ProfileError> {
             Ok(match format.as_str() {
-                "svg" => ([(header::CONTENT_TYPE, "image/svg+xml")], profile.flame_graph()?).into_response(),
+                "svg" => ([(header::CONTENT_TYPE, "image/svg+xml")], profile.flame_graph()).into_response(),
                 "folded" => profile.folded().into_response(),
                 _ => {
                     let name = (header::CONTENT_DISPOSITION, "attachment; filename=\"cpu.pb.gz\"");
