@@ -15,7 +15,24 @@
 //! # }
 //! ```
 
+pub mod health;
 pub mod logging;
+pub mod metrics;
+pub mod process;
+#[cfg(any(feature = "http", feature = "profiles"))]
+pub mod profiles;
+pub mod queries;
 pub mod redaction;
+#[cfg(feature = "http")]
+pub mod requests;
 pub mod settings;
+pub mod timeline;
 pub mod trace;
+
+/// The examples of the guides are compiled, too.
+#[cfg(doctest)]
+mod guides {
+    #[cfg(feature = "profiles")]
+    #[doc = include_str!("../../../docs/query-log-and-profiles.md")]
+    struct QueryLogAndProfiles;
+}

@@ -88,8 +88,14 @@ mod tests {
     #[test]
     fn a_process_knows_what_it_uses() {
         let usage = super::usage().unwrap();
-        assert!(usage.resident_memory > 1 << 20 && usage.resident_memory <= usage.virtual_memory, "{usage:?}");
-        assert!(usage.threads >= 1 && usage.open_files >= 3 && usage.open_files <= usage.max_files, "{usage:?}");
+        assert!(
+            usage.resident_memory > 1 << 20 && usage.resident_memory <= usage.virtual_memory,
+            "{usage:?}"
+        );
+        assert!(
+            usage.threads >= 1 && usage.open_files >= 3 && usage.open_files <= usage.max_files,
+            "{usage:?}"
+        );
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let age = now.abs_diff(usage.started);
         assert!(age.as_secs() < 3600, "{age:?}");

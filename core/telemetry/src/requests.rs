@@ -7,8 +7,8 @@
 //! let metrics = Metrics::new("shop", "1.2.0");
 //! let app: Router = Router::new()
 //!     .route("/orders/{id}", get(async || "an order"))
-//!     .layer(RequestLayer::new(metrics.clone()))
-//!     .merge(metrics::routes(metrics));
+//!     .merge(metrics::routes(metrics.clone()))
+//!     .layer(RequestLayer::new(metrics));
 //! # let _ = app;
 //! ```
 
@@ -41,8 +41,8 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// Runs every request as a [`Work`] with the ids that its client sent, or fresh ones; counts and times it; and writes a line when it is
 /// answered. The answer carries `x-request-id` and `traceparent`.
 ///
-/// Put it outside of all other layers with `Router::layer`, so that a request that no route matches is counted too, as `unmatched`. Neither
-/// the path nor the query goes into a line or a label: they can hold ids and secrets.
+/// Put it outside of all other layers with `Router::layer`, after the last route and the last `merge`, so that a request that no route
+/// matches is counted too, as `unmatched`. Neither the path nor the query goes into a line or a label: they can hold ids and secrets.
 #[derive(Debug, Clone)]
 pub struct RequestLayer {
     metrics: Metrics,
@@ -87,7 +87,8 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
         let context = Context::from_caller(header(&TRACEPARENT), header(&REQUEST_ID));
-        let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+        let route =
+            request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
         let id = HeaderValue::from_str(context.request_id()).ok();
         if let Some(id) = &id {
             // For whoever answers with it, or passes it on.
@@ -110,6 +111,7 @@ where
             let mut outcome = work.run(running).await;
             if let Ok(response) = &mut outcome {
                 answering.status = Some(response.status().as_u16());
+                work.set_status(response.status().as_str());
                 response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
                 let traceparent = HeaderValue::from_str(&work.context().traceparent()).ok();
                 response.headers_mut().extend(traceparent.map(|value| (TRACEPARENT, value)));

@@ -3,9 +3,23 @@
 //! The ids travel with the task, not with tracing's spans: they are there whatever the log level is. Between processes they travel as
 //! a `traceparent` header (W3C Trace Context, level 1) and an `x-request-id` header, and with a job in the queue.
 
-use std::{fmt, future::Future, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    str::FromStr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
 use rand::RngExt as _;
+use tracing::instrument::WithSubscriber as _;
+
+use crate::{
+    queries::{Recorder, Tally, Totals},
+    timeline::{self, Timelines, Track},
+};
 
 /// The longest request id that is taken from a client, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -143,16 +157,40 @@ fn is_request_id(id: &str) -> bool {
 }
 
 /// A piece of work from its beginning to its end: a request, a job, a tick of a timer.
+///
+/// It ends when the last of its futures does, also when that is dropped: what it has recorded is looked through then.
 #[derive(Debug)]
 pub struct Work {
     name: String,
     context: Context,
+    /// How many of its futures run.
+    running: AtomicUsize,
+    /// Whether one of its futures was dropped before its end.
+    cancelled: AtomicBool,
+    statements: Tally,
+    timeline: OnceLock<Arc<Track>>,
 }
 
 impl Work {
     /// Work of this name, for example `POST /orders` or `job fulfil`. The name has few different values: no ids.
     pub fn new(name: impl Into<String>, context: Context) -> Arc<Self> {
-        Arc::new(Work { name: name.into(), context })
+        Work::with_tally(name.into(), context, Tally::default())
+    }
+
+    /// Work whose statements are kept.
+    pub(crate) fn recorded(name: &str, context: Context, recorder: Arc<Recorder>) -> Arc<Self> {
+        Work::with_tally(name.to_owned(), context, Tally::recorded(recorder))
+    }
+
+    fn with_tally(name: String, context: Context, statements: Tally) -> Arc<Self> {
+        let (running, cancelled) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Work { name, context, running, cancelled, statements, timeline: OnceLock::new() })
+    }
+
+    /// The same work, with a timeline that begins now and is kept in `timelines` at its end. Work that has one already keeps it.
+    pub fn with_timeline(self: Arc<Self>, timelines: &Timelines) -> Arc<Self> {
+        self.timeline.get_or_init(|| timelines.track());
+        self
     }
 
     /// What the work is called.
@@ -165,9 +203,71 @@ impl Work {
         &self.context
     }
 
+    /// How many statements the work has run, and how long they took, if there is a query log.
+    pub fn statement_totals(&self) -> Totals {
+        self.statements.totals()
+    }
+
+    /// How the work went, for its timeline: `200`, `retried`. Without it, work is done, cancelled or panicked.
+    pub fn set_status(&self, status: impl Into<String>) {
+        if let Some(timeline) = self.timeline.get() {
+            timeline.set_status(status.into());
+        }
+    }
+
     /// Runs a future as part of this work. Tasks that it spawns belong to the work only if they are spawned with [`spawn`].
     pub async fn run<F: Future>(self: &Arc<Self>, future: F) -> F::Output {
-        CURRENT.scope(self.clone(), future).await
+        Part::of(self).run(future).await
+    }
+
+    /// Runs a function as part of this work, without being its beginning or end.
+    pub(crate) fn within<R>(self: &Arc<Self>, function: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self.clone(), function)
+    }
+
+    pub(crate) fn statements(&self) -> &Tally {
+        &self.statements
+    }
+
+    pub(crate) fn timeline(&self) -> Option<&Arc<Track>> {
+        self.timeline.get()
+    }
+}
+
+/// One future of a piece of work.
+struct Part {
+    work: Arc<Work>,
+    completed: bool,
+}
+
+impl Part {
+    fn of(work: &Arc<Work>) -> Self {
+        let first = work.running.fetch_add(1, Ordering::AcqRel) == 0;
+        if first && let Some(timelines) = timeline::chosen() {
+            work.clone().with_timeline(timelines);
+        }
+        Part { work: work.clone(), completed: false }
+    }
+
+    async fn run<F: Future>(mut self, future: F) -> F::Output {
+        let output = CURRENT.scope(self.work.clone(), future).await;
+        self.completed = true;
+        output
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let work = &self.work;
+        if !self.completed {
+            work.cancelled.store(true, Ordering::Relaxed);
+        }
+        if work.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            work.statements.end(work);
+            if let Some(timeline) = work.timeline.get() {
+                timeline.end(work, work.cancelled.load(Ordering::Relaxed));
+            }
+        }
     }
 }
 
@@ -181,15 +281,25 @@ pub fn current_work() -> Option<Arc<Work>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
+/// The timeline of the work that the current task does.
+pub(crate) fn current_track() -> Option<Arc<Track>> {
+    CURRENT.try_with(|work| work.timeline.get().cloned()).ok().flatten()
+}
+
 /// Spawns a task that belongs to the work of the current one.
 pub fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    match current_work() {
-        Some(work) => tokio::spawn(async move { work.run(future).await }),
-        None => tokio::spawn(future),
+    let Some(work) = current_work() else { return tokio::spawn(future) };
+    // The work has not ended while a task of it has yet to begin.
+    let part = Part::of(&work);
+    if work.statements.recorder().is_some() {
+        // A recording can have a subscriber of its own, which another thread would not know of.
+        tokio::spawn(part.run(future).with_current_subscriber())
+    } else {
+        tokio::spawn(part.run(future))
     }
 }
 

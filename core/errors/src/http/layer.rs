@@ -27,7 +27,7 @@ use crate::{Error, Reports, boundary::panicked, bounded, http_codes};
 
 /// Turns every 4xx and 5xx of an axum application into problem details, catches panics, and ends requests that take too long.
 ///
-/// Put it outside of the routes and the layers whose errors it is to see, with `Router::layer`. An answer that has a content type
+/// Put it outside of the routes and the layers whose errors it is to see, with `Router::layer`, after the last route and the last `merge`. An answer that has a content type
 /// of its own, other than plain text, is left as it is: a health check may answer 503 with JSON. Plain texts, such as those with
 /// which extractors refuse, are not shown to clients, since they can repeat what they were given; they become the private source.
 #[derive(Debug, Clone)]

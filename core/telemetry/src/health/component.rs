@@ -152,7 +152,9 @@ impl Component {
             Some(before) if before == status => {}
             None if status == Status::Pass => {}
             _ if status == Status::Pass => info!(component = name, "a component is well again"),
-            _ => warn!(component = name, state = status.as_str(), reason = %text, error = %cause, "a component is not well"),
+            _ => {
+                warn!(component = name, state = status.as_str(), reason = %text, error = %cause, "a component is not well")
+            }
         }
         if took > self.settings.deadline / 2 && status != Status::Fail {
             warn!(component = name, elapsed_ms = took.as_millis() as u64, "a health check is slow");

@@ -150,7 +150,10 @@ impl HealthBuilder {
         settings: impl FnOnce(CheckSettings) -> CheckSettings,
         check: impl Check,
     ) -> Self {
-        assert!(!self.components.iter().any(|other| other.name() == name), "two components are called `{name}`");
+        assert!(
+            !self.components.iter().any(|other| other.name() == name),
+            "two components are called `{name}`"
+        );
         self.components.push(Component::new(name, settings(CheckSettings::default()), Arc::new(check)));
         self
     }
@@ -189,15 +192,20 @@ impl Health {
 
     /// Whether the service takes requests: it does not drain, and no required component of the group `ready` fails.
     pub async fn is_ready(&self) -> bool {
+        self.readiness().await.0
+    }
+
+    /// Whether the service takes requests, and the components that decided it.
+    async fn readiness(&self) -> (bool, Vec<Checked>) {
         if self.is_draining() {
-            return false;
+            return (false, Vec::new());
         }
-        let ready = self.checked(|component| component.is_in(READY)).await;
-        let ready = worst(&ready) != Status::Fail;
+        let components = self.checked(|component| component.is_in(READY)).await;
+        let ready = worst(&components) != Status::Fail;
         if ready {
             self.started();
         }
-        ready
+        (ready, components)
     }
 
     /// Whether the service has started: it was ready once, or said so.

@@ -27,9 +27,12 @@ impl Check for PostgresCheck {
         let began = Instant::now();
         match sqlx::query("select 1").execute(&self.pool).await {
             Ok(_) => Outcome::pass().observed(milliseconds(began.elapsed()), "ms"),
-            Err(sqlx::Error::PoolTimedOut) if self.pool.size() >= self.pool.options().get_max_connections() => {
+            Err(sqlx::Error::PoolTimedOut)
+                if self.pool.size() >= self.pool.options().get_max_connections() =>
+            {
                 let size = self.pool.size();
-                Outcome::fail(format!("all {size} connections of the pool are in use")).observed(size.into(), "connections")
+                Outcome::fail(format!("all {size} connections of the pool are in use"))
+                    .observed(size.into(), "connections")
             }
             Err(error) => Outcome::fail("it does not answer").because(error),
         }

@@ -119,7 +119,8 @@ where
             match ask().await {
                 Ok((waiting, age)) if waiting > most || age > oldest => {
                     let age = age.as_secs();
-                    Outcome::warn(format!("{waiting} wait, the oldest for {age} s")).observed(waiting as f64, "waiting")
+                    Outcome::warn(format!("{waiting} wait, the oldest for {age} s"))
+                        .observed(waiting as f64, "waiting")
                 }
                 Ok((waiting, _)) => Outcome::pass().observed(waiting as f64, "waiting"),
                 Err(error) => Outcome::fail("it can't be counted").because(error.to_string()),

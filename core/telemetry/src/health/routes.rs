@@ -10,7 +10,7 @@ use axum::{
 use humantime::format_rfc3339_millis;
 use serde_json::{Map, Value, json};
 
-use super::{Checked, Health, READY, Status, worst};
+use super::{Checked, Health, Status, worst};
 
 /// `/livez`, `/readyz`, `/startupz`, `/health` and `/health/{group}`.
 ///
@@ -45,10 +45,8 @@ async fn ready(State(health): State<Health>) -> Response {
     if health.is_draining() {
         return answer(Status::Fail, &json!({ "status": "fail", "output": "the service is about to stop" }));
     }
-    let ready = health.is_ready().await;
-    let components = health.group(READY).await.unwrap_or_default();
-    // The one that decided: a component may have changed since.
-    let status = if ready { worst(&components).min(Status::Warn) } else { Status::Fail };
+    let (_, components) = health.readiness().await;
+    let status = worst(&components);
     answer(status, &brief(status, &components))
 }
 
@@ -88,7 +86,8 @@ fn brief(status: Status, components: &[Checked]) -> Value {
 fn full(health: &Health, components: &[Checked]) -> Value {
     let checks: Map<String, Value> =
         components.iter().map(|checked| (checked.name.to_owned(), json!([describe(checked)]))).collect();
-    let mut body = json!({ "status": worst(components).as_str(), "serviceId": health.service(), "checks": checks });
+    let mut body =
+        json!({ "status": worst(components).as_str(), "serviceId": health.service(), "checks": checks });
     if health.is_draining() {
         body["notes"] = json!(["the service is about to stop"]);
     }

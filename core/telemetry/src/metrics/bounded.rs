@@ -8,7 +8,7 @@ use std::{
 
 use prometheus_client::{
     encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder},
-    metrics::family::{Family, MetricConstructor},
+    metrics::family::Family,
 };
 
 /// The most series of a family; what would be one more counts as `other`.
@@ -49,38 +49,41 @@ fn tidy(value: &str) -> String {
 
 /// A family of metrics with these labels, of which there are at most [`MAX_SERIES`] and one.
 #[derive(Debug, Clone)]
-pub struct Bounded<M, const N: usize, C = fn() -> M> {
+pub struct Bounded<M, const N: usize> {
     names: [&'static str; N],
-    family: Family<Labels<N>, M, C>,
-    /// Held while a series is made.
-    making: Arc<Mutex<()>>,
+    family: Family<Labels<N>, M, fn() -> M>,
+    /// How many series there are; held while one is made.
+    series: Arc<Mutex<usize>>,
 }
 
-impl<M: Clone, const N: usize, C: MetricConstructor<M>> Bounded<M, N, C> {
+impl<M: Clone, const N: usize> Bounded<M, N> {
     /// A family without series; `make` makes the metric of a new one.
-    pub fn new(names: [&'static str; N], make: C) -> Self {
-        Bounded { names, family: Family::new_with_constructor(make), making: Arc::default() }
+    pub fn new(names: [&'static str; N], make: fn() -> M) -> Self {
+        Bounded { names, family: Family::new_with_constructor(make), series: Arc::default() }
     }
 
     /// The metric of the series with these values, or that of `other` when there are too many.
     pub fn get(&self, values: [&str; N]) -> M {
         let labels = Labels::new(self.names, values);
-        if let Some(metric) = self.family.get(&labels) {
-            return metric.clone();
+        if let Some(metric) = self.known(&labels) {
+            return metric;
         }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.family.len() < MAX_SERIES || self.family.contains(&labels) {
-            self.family.get_or_create_owned(&labels)
-        } else {
-            self.family.get_or_create_owned(&Labels::other(self.names))
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if *series >= MAX_SERIES {
+            return self
+                .known(&labels)
+                .unwrap_or_else(|| self.family.get_or_create_owned(&Labels::other(self.names)));
         }
+        *series += usize::from(self.known(&labels).is_none());
+        self.family.get_or_create_owned(&labels)
+    }
+
+    fn known(&self, labels: &Labels<N>) -> Option<M> {
+        self.family.get(labels).map(|metric| metric.clone())
     }
 
     /// The family, to register it.
-    pub fn family(&self) -> Family<Labels<N>, M, C>
-    where
-        C: Clone,
-    {
+    pub fn family(&self) -> Family<Labels<N>, M, fn() -> M> {
         self.family.clone()
     }
 }

@@ -52,11 +52,29 @@ impl CacheMetrics {
             size: Bounded::new(["cache"], Gauge::default),
             evictions: Bounded::new(["cache"], Counter::default),
         };
-        registry.register("cache_requests", "Questions to a cache, by what it said", metrics.requests.family());
-        registry.register_with_unit("cache_load_duration", "Time that it took to make a value that was missing", Unit::Seconds, metrics.load.family());
+        registry.register(
+            "cache_requests",
+            "Questions to a cache, by what it said",
+            metrics.requests.family(),
+        );
+        registry.register_with_unit(
+            "cache_load_duration",
+            "Time that it took to make a value that was missing",
+            Unit::Seconds,
+            metrics.load.family(),
+        );
         registry.register("cache_entries", "Values that a cache holds", metrics.entries.family());
-        registry.register_with_unit("cache_size", "What the values of a cache take", Unit::Bytes, metrics.size.family());
-        registry.register("cache_evictions", "Values that a cache gave up for lack of room", metrics.evictions.family());
+        registry.register_with_unit(
+            "cache_size",
+            "What the values of a cache take",
+            Unit::Bytes,
+            metrics.size.family(),
+        );
+        registry.register(
+            "cache_evictions",
+            "Values that a cache gave up for lack of room",
+            metrics.evictions.family(),
+        );
         metrics
     }
 

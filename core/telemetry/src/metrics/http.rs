@@ -26,14 +26,22 @@ impl HttpMetrics {
             duration: Bounded::new(["method", "route"], || HistogramWithExemplars::new(SECONDS.into_iter())),
             in_flight: Gauge::default(),
         };
-        registry.register("http_requests", "Requests that were answered, or given up by their client (499)", metrics.requests.family());
+        registry.register(
+            "http_requests",
+            "Requests that were answered, or given up by their client (499)",
+            metrics.requests.family(),
+        );
         registry.register_with_unit(
             "http_request_duration",
             "Time from a request's head to the head of its answer",
             Unit::Seconds,
             metrics.duration.family(),
         );
-        registry.register("http_requests_in_flight", "Requests that are being answered now", metrics.in_flight.clone());
+        registry.register(
+            "http_requests_in_flight",
+            "Requests that are being answered now",
+            metrics.in_flight.clone(),
+        );
         metrics
     }
 
@@ -62,10 +70,32 @@ fn known_method(method: &str) -> &'static str {
 fn status_text(status: u16) -> &'static str {
     /// What services answer with; the rest by its class.
     const STATUSES: [(u16, &str); 26] = [
-        (101, "101"), (200, "200"), (201, "201"), (202, "202"), (204, "204"), (206, "206"), (301, "301"), (302, "302"),
-        (304, "304"), (307, "307"), (400, "400"), (401, "401"), (403, "403"), (404, "404"), (405, "405"), (408, "408"),
-        (409, "409"), (413, "413"), (415, "415"), (422, "422"), (429, "429"), (499, "499"), (500, "500"), (502, "502"),
-        (503, "503"), (504, "504"),
+        (101, "101"),
+        (200, "200"),
+        (201, "201"),
+        (202, "202"),
+        (204, "204"),
+        (206, "206"),
+        (301, "301"),
+        (302, "302"),
+        (304, "304"),
+        (307, "307"),
+        (400, "400"),
+        (401, "401"),
+        (403, "403"),
+        (404, "404"),
+        (405, "405"),
+        (408, "408"),
+        (409, "409"),
+        (413, "413"),
+        (415, "415"),
+        (422, "422"),
+        (429, "429"),
+        (499, "499"),
+        (500, "500"),
+        (502, "502"),
+        (503, "503"),
+        (504, "504"),
     ];
     let exact = STATUSES.iter().find(|(known, _)| *known == status).map(|(_, text)| *text);
     exact.unwrap_or(match status / 100 {

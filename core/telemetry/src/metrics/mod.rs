@@ -75,7 +75,10 @@ impl Metrics {
     pub fn new(service: &str, version: &str) -> Self {
         let mut registry = Registry::default();
         let build = Labels::new(["service", "version"], [service, version]);
-        let info = prometheus_client::metrics::family::Family::<Labels<2>, prometheus_client::metrics::gauge::Gauge>::default();
+        let info = prometheus_client::metrics::family::Family::<
+            Labels<2>,
+            prometheus_client::metrics::gauge::Gauge,
+        >::default();
         info.get_or_create(&build).set(1);
         registry.register("build_info", "The service and its version, always 1", info);
         let errors = Bounded::new(["code"], Counter::default);

@@ -60,10 +60,28 @@ impl PoolMetrics {
             duration: Histogram::new(SECONDS),
         };
         registry.register_collector(Box::new(metrics.pools.clone()));
-        registry.register_with_unit("postgres_pool_acquire_duration", "Time until a connection of the pool was free", Unit::Seconds, metrics.acquire.family());
-        registry.register("postgres_pool_timeouts", "Times that no connection of the pool was free in time", metrics.timeouts.family());
-        registry.register("postgres_statements", "Statements that ended, by the word that they begin with", metrics.statements.family());
-        registry.register_with_unit("postgres_statement_duration", "Time that a statement took", Unit::Seconds, metrics.duration.clone());
+        registry.register_with_unit(
+            "postgres_pool_acquire_duration",
+            "Time until a connection of the pool was free",
+            Unit::Seconds,
+            metrics.acquire.family(),
+        );
+        registry.register(
+            "postgres_pool_timeouts",
+            "Times that no connection of the pool was free in time",
+            metrics.timeouts.family(),
+        );
+        registry.register(
+            "postgres_statements",
+            "Statements that ended, by the word that they begin with",
+            metrics.statements.family(),
+        );
+        registry.register_with_unit(
+            "postgres_statement_duration",
+            "Time that a statement took",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
         metrics
     }
 
@@ -121,16 +139,23 @@ impl Collector for Pools {
             series.iter().try_for_each(|(labels, value)| one(&mut family, labels, *value))
         };
         let connections = states.iter().flat_map(|(name, state)| {
-            [("idle", state.idle), ("used", state.used)].map(|(kind, value)| (Labels::new(["pool", "state"], [name, kind]), value))
+            [("idle", state.idle), ("used", state.used)]
+                .map(|(kind, value)| (Labels::new(["pool", "state"], [name, kind]), value))
         });
-        family("postgres_pool_connections", "Connections of a pool, by whether they are in use", connections.collect())?;
+        family(
+            "postgres_pool_connections",
+            "Connections of a pool, by whether they are in use.",
+            connections.collect(),
+        )?;
         let mut family = encoder.encode_descriptor(
             "postgres_pool_max_connections",
-            "How many connections a pool may have",
+            "How many connections a pool may have.",
             None,
             MetricType::Gauge,
         )?;
-        states.iter().try_for_each(|(name, state)| one(&mut family, &Labels::new(["pool"], [name]), state.max))
+        states
+            .iter()
+            .try_for_each(|(name, state)| one(&mut family, &Labels::new(["pool"], [name]), state.max))
     }
 }
 

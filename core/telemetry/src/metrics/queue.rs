@@ -74,19 +74,49 @@ impl QueueMetrics {
         let metrics = QueueMetrics {
             enqueued: Bounded::new(["queue", "kind"], Counter::default),
             finished: Bounded::new(["queue", "kind", "outcome"], Counter::default),
-            duration: Bounded::new(["queue", "kind"], || HistogramWithExemplars::new(LONG_SECONDS.into_iter())),
+            duration: Bounded::new(["queue", "kind"], || {
+                HistogramWithExemplars::new(LONG_SECONDS.into_iter())
+            }),
             wait: Bounded::new(["queue", "kind"], || Histogram::new(LONG_SECONDS)),
             running: Bounded::new(["queue"], Gauge::default),
             depth: Bounded::new(["queue", "state"], Gauge::default),
             oldest: Bounded::new(["queue"], Gauge::default),
         };
-        registry.register("queue_jobs_enqueued", "Jobs that were enqueued, whether or not their transaction was committed", metrics.enqueued.family());
-        registry.register("queue_jobs_finished", "Attempts at jobs that ended, by how they ended", metrics.finished.family());
-        registry.register_with_unit("queue_job_duration", "Time that a handler took", Unit::Seconds, metrics.duration.family());
-        registry.register_with_unit("queue_job_wait", "Time from the enqueueing of a job to its first attempt", Unit::Seconds, metrics.wait.family());
+        registry.register(
+            "queue_jobs_enqueued",
+            "Jobs that were enqueued, whether or not their transaction was committed",
+            metrics.enqueued.family(),
+        );
+        registry.register(
+            "queue_jobs_finished",
+            "Attempts at jobs that ended, by how they ended",
+            metrics.finished.family(),
+        );
+        registry.register_with_unit(
+            "queue_job_duration",
+            "Time that a handler took",
+            Unit::Seconds,
+            metrics.duration.family(),
+        );
+        registry.register_with_unit(
+            "queue_job_wait",
+            "Time from the enqueueing of a job to its first attempt",
+            Unit::Seconds,
+            metrics.wait.family(),
+        );
         registry.register("queue_jobs_running", "Jobs that this process runs now", metrics.running.family());
-        registry.register_with_unit("queue_depth", "Jobs by where they are", Unit::Other("jobs".to_owned()), metrics.depth.family());
-        registry.register_with_unit("queue_oldest_job_age", "How long the oldest job that can run has waited", Unit::Seconds, metrics.oldest.family());
+        registry.register_with_unit(
+            "queue_depth",
+            "Jobs by where they are",
+            Unit::Other("jobs".to_owned()),
+            metrics.depth.family(),
+        );
+        registry.register_with_unit(
+            "queue_oldest_job_age",
+            "How long the oldest job that can run has waited",
+            Unit::Seconds,
+            metrics.oldest.family(),
+        );
         metrics
     }
 
@@ -122,7 +152,8 @@ impl QueueMetrics {
     /// What somebody counted.
     pub fn backlog(&self, queue: &str, backlog: Backlog) {
         let Backlog { ready, scheduled, leased, dead, oldest } = backlog;
-        for (state, jobs) in [("ready", ready), ("scheduled", scheduled), ("leased", leased), ("dead", dead)] {
+        for (state, jobs) in [("ready", ready), ("scheduled", scheduled), ("leased", leased), ("dead", dead)]
+        {
             self.depth.get([queue, state]).set(i64::try_from(jobs).unwrap_or(i64::MAX));
         }
         self.oldest.get([queue]).set(oldest.as_secs_f64());

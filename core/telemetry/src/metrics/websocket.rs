@@ -49,16 +49,32 @@ impl WebSocketMetrics {
             send: Histogram::new(SECONDS),
             errors: Counter::default(),
         };
-        registry.register("websocket_connections_open", "WebSocket connections that are open now", metrics.open.clone());
-        registry.register("websocket_connections", "WebSocket connections that were opened", metrics.opened.clone());
-        registry.register("websocket_messages", "Messages over WebSocket connections", metrics.messages.family());
+        registry.register(
+            "websocket_connections_open",
+            "WebSocket connections that are open now",
+            metrics.open.clone(),
+        );
+        registry.register(
+            "websocket_connections",
+            "WebSocket connections that were opened",
+            metrics.opened.clone(),
+        );
+        registry.register(
+            "websocket_messages",
+            "Messages over WebSocket connections",
+            metrics.messages.family(),
+        );
         registry.register_with_unit(
             "websocket_send_duration",
             "Time until a message was taken by the connection",
             Unit::Seconds,
             metrics.send.clone(),
         );
-        registry.register("websocket_errors", "WebSocket connections that ended with an error", metrics.errors.clone());
+        registry.register(
+            "websocket_errors",
+            "WebSocket connections that ended with an error",
+            metrics.errors.clone(),
+        );
         metrics
     }
 
