@@ -356,6 +356,7 @@ fn tell(sql: &str) {
 }
 
 #[tokio::test]
+#[allow(clippy::await_holding_lock, reason = "the lock is what the writer waits for")]
 async fn what_cannot_be_written_in_time_is_counted_and_holds_nobody_up() {
     const LINES: usize = 6000;
     let logs = Logs::new("seaworthy=debug", Settings::default().lines(true));
