@@ -15,4 +15,6 @@
 //! # }
 //! ```
 
+#[cfg(all(feature = "http", unix))]
+pub mod lifecycle;
 pub mod trace;
