@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{notify::NOTIFY_SOCKET, stop::SUPERVISOR_PID};
+use super::stop::SUPERVISOR_PID;
 
 /// Moves the socket from standard input to where sd_listen_fds(3) looks for it, and says whom it is for. Only the process itself knows its
 /// number before it runs, and only a shell can do this without `unsafe` code between fork and exec.
@@ -51,8 +51,8 @@ impl Process {
     /// Starts the command on this socket; its end will be told to `ended`.
     pub(super) fn start(
         command: &[OsString],
+        env: impl IntoIterator<Item = (OsString, OsString)>,
         socket: &TcpListener,
-        notify: &str,
         stop_within: Duration,
         ended: mpsc::Sender<Ended>,
     ) -> io::Result<Process> {
@@ -61,7 +61,7 @@ impl Process {
             .args(["-c", HAND_OVER, "sh"])
             .args(command)
             .stdin(Stdio::from(socket))
-            .env(NOTIFY_SOCKET, notify)
+            .envs(env)
             .env(SUPERVISOR_PID, std::process::id().to_string())
             .env_remove("LISTEN_FDNAMES")
             .env_remove("WATCHDOG_PID")

@@ -1,6 +1,6 @@
 //! A supervisor: there is always a process that accepts, also while one takes over from another.
 
-use std::{ffi::OsString, io, net::TcpListener, time::Duration};
+use std::{ffi::OsString, fmt, io, net::TcpListener, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::{
     Error,
     listener::Listener,
-    notify::{self, Inbox},
+    notify::{self, Inbox, NOTIFY_SOCKET},
     process::{Ended, Process},
 };
 
@@ -45,10 +45,10 @@ const UNHEARD_PAUSE: Duration = Duration::from_millis(100);
 /// Supervisor::new("target/debug/shop").args(["serve"]).address("127.0.0.1:8080").run().await
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use]
 pub struct Supervisor {
     command: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
     address: String,
     ready_within: Duration,
     stop_within: Duration,
@@ -59,6 +59,7 @@ impl Supervisor {
     pub fn new(program: impl Into<OsString>) -> Self {
         Supervisor {
             command: vec![program.into()],
+            env: Vec::new(),
             address: "127.0.0.1:8080".to_owned(),
             ready_within: Duration::from_secs(30),
             stop_within: Duration::from_secs(15),
@@ -68,6 +69,12 @@ impl Supervisor {
     /// Adds arguments of the program.
     pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.command.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable of the program, beside those of this process.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 
@@ -137,6 +144,13 @@ impl Supervisor {
     }
 }
 
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the environment, which may hold passwords.
+        f.debug_struct("Supervisor").field("program", &self.command[0]).finish_non_exhaustive()
+    }
+}
+
 struct Signals {
     hang_up: Signal,
     terminate: Signal,
@@ -176,8 +190,9 @@ struct Crew {
 impl Crew {
     fn start(&mut self) -> Result<(), Error> {
         self.start_at = None;
-        let Supervisor { command, stop_within, ready_within, .. } = &self.supervisor;
-        match Process::start(command, &self.socket, &self.notify, *stop_within, self.ended.clone()) {
+        let Supervisor { command, env, stop_within, ready_within, .. } = &self.supervisor;
+        let env = env.iter().cloned().chain([(NOTIFY_SOCKET.into(), self.notify.clone().into())]);
+        match Process::start(command, env, &self.socket, *stop_within, self.ended.clone()) {
             Ok(process) => {
                 info!(pid = process.pid, "a process is started");
                 self.starting = Some((process, Instant::now() + *ready_within));
