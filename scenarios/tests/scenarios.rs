@@ -43,6 +43,7 @@ scenarios! {
     postgres_connection_loss_holds: holds("postgres-connection-loss");
     redis_failure_holds: holds("redis-failure");
     disk_full_holds: holds("disk-full");
+    graceful_restart_holds: holds("graceful-restart");
 
     worker_crash_finds_a_fulfilment_without_fencing:
         finds("worker-crash", Bug::NoFencing, "no fulfilment is recorded twice");
@@ -52,4 +53,6 @@ scenarios! {
         finds("redis-failure", Bug::PublishOnce, "every WebSocket client ends with the true states");
     disk_full_finds_jobs_that_are_not_retried:
         finds("disk-full", Bug::NoRetry, "every accepted order is fulfilled");
+    graceful_restart_finds_a_server_that_does_not_drain:
+        finds("graceful-restart", Bug::DropOnRestart, "no request failed");
 }
