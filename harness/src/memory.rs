@@ -16,23 +16,27 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Looks at the memory of every service a few times a second. A service whose memory can't be told is left out; nothing fails for it.
 #[derive(Debug)]
 pub struct PeakMemory {
-    peaks: Arc<Mutex<BTreeMap<String, u64>>>,
+    services: Vec<Service>,
+    peaks: Arc<Peaks>,
     task: JoinHandle<()>,
 }
+
+type Peaks = Mutex<BTreeMap<String, u64>>;
 
 impl PeakMemory {
     /// Looks at the services that the stack has now, until [`end`](Self::end) or a drop.
     pub fn watch(stack: &Stack) -> Self {
-        let peaks = Arc::<Mutex<BTreeMap<String, u64>>>::default();
-        let task = tokio::spawn(look(stack.all(), peaks.clone()));
-        PeakMemory { peaks, task }
+        let (services, peaks) = (stack.all(), Arc::<Peaks>::default());
+        let task = tokio::spawn(keep_looking(services.clone(), peaks.clone()));
+        PeakMemory { services, peaks, task }
     }
 
-    /// Stops looking, and says how much each service had at most, in bytes.
+    /// Looks a last time, and says how much each service had at most, in bytes.
     pub async fn end(mut self) -> BTreeMap<String, u64> {
         self.task.abort();
         // It holds the services, which are to be gone with their stack.
         let _ = (&mut self.task).await;
+        look(&self.services, &self.peaks).await;
         std::mem::take(&mut *lock(&self.peaks))
     }
 }
@@ -43,19 +47,23 @@ impl Drop for PeakMemory {
     }
 }
 
-async fn look(services: Vec<Service>, peaks: Arc<Mutex<BTreeMap<String, u64>>>) {
+async fn keep_looking(services: Vec<Service>, peaks: Arc<Peaks>) {
     loop {
-        for service in &services {
-            if let Some(bytes) = service.memory().await {
-                let mut peaks = lock(&peaks);
-                let peak = peaks.entry(service.name().to_owned()).or_default();
-                *peak = bytes.max(*peak);
-            }
-        }
+        look(&services, &peaks).await;
         sleep(LOOK).await;
     }
 }
 
-fn lock(peaks: &Mutex<BTreeMap<String, u64>>) -> MutexGuard<'_, BTreeMap<String, u64>> {
+async fn look(services: &[Service], peaks: &Peaks) {
+    for service in services {
+        if let Some(bytes) = service.memory().await {
+            let mut peaks = lock(peaks);
+            let peak = peaks.entry(service.name().to_owned()).or_default();
+            *peak = bytes.max(*peak);
+        }
+    }
+}
+
+fn lock(peaks: &Peaks) -> MutexGuard<'_, BTreeMap<String, u64>> {
     peaks.lock().unwrap_or_else(PoisonError::into_inner)
 }

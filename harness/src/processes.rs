@@ -62,9 +62,9 @@ pub(crate) fn memory(pids: &[Pid]) -> Option<u64> {
         text.lines().find_map(|line| line.strip_prefix(field))?.trim().strip_suffix("kB")?.trim().parse().ok()
     };
     // A process that ends meanwhile has none.
-    let sizes = pids.iter().filter_map(|pid| {
-        kib(pid, "smaps_rollup", "Pss:").or_else(|| kib(pid, "status", "VmRSS:"))
-    });
+    let sizes = pids
+        .iter()
+        .filter_map(|pid| kib(pid, "smaps_rollup", "Pss:").or_else(|| kib(pid, "status", "VmRSS:")));
     Some(sizes.sum::<u64>() * 1024).filter(|bytes| *bytes > 0)
 }
 
@@ -72,7 +72,8 @@ pub(crate) fn memory(pids: &[Pid]) -> Option<u64> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn memory(pids: &[Pid]) -> Option<u64> {
     let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
-    let listing = std::process::Command::new("ps").args(["-o", "rss=", "-p", &pids.join(",")]).output().ok()?;
+    let listing =
+        std::process::Command::new("ps").args(["-o", "rss=", "-p", &pids.join(",")]).output().ok()?;
     let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
     let kib: u64 = listing.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
     Some(kib * 1024).filter(|bytes| *bytes > 0)

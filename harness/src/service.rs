@@ -144,7 +144,8 @@ impl Service {
             return Err(Error::Unsupported {
                 fault: "a graceful restart",
                 service: self.inner.name.clone(),
-                why: "it has not said how it tells that one is over: see `App::restarts_gracefully`".to_owned(),
+                why: "it has not said how it tells that one is over: see `App::restarts_gracefully`"
+                    .to_owned(),
             });
         };
         let give_up = Instant::now() + self.inner.ready_deadline;

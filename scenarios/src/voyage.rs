@@ -13,8 +13,8 @@ use std::{
 use futures_util::future::join_all;
 use seaworthy_factories::{Factory, Seed};
 use seaworthy_harness::{
-    App, Counts, Error, History, Load, Operation, Outcome, PeakMemory, Postgres, ProviderChoice, Redis, Stack,
-    check,
+    App, Counts, Error, History, Load, Operation, Outcome, PeakMemory, Postgres, ProviderChoice, Redis,
+    Stack, check,
     reports::{FaultWindow, Number, OutcomeKind, Sample, ScenarioRecord, Status},
 };
 use seaworthy_queue::Stats;
@@ -181,7 +181,9 @@ impl Voyage {
         let ended = ended(&stack).await;
         let mut record = outcome.judge(scenario, postgres).await.map_err(postgres_failed)?;
         record.checks.push(check::none("no process ended by itself", &ended));
-        record.numbers.extend(memory.end().await.into_iter().map(|(service, bytes)| peak_memory(&service, bytes)));
+        record
+            .numbers
+            .extend(memory.end().await.into_iter().map(|(service, bytes)| peak_memory(&service, bytes)));
         record.replay =
             format!("seaworthy run {} --seed {} --provider {}", scenario.name, self.seed, stack.provider());
         let provider = stack.provider_line().to_owned();

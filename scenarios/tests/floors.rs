@@ -12,7 +12,11 @@ const FLOORS: [(&str, &[&str], &[&str]); 11] = [
     ("seaworthy-telemetry", &["seaworthy-errors"], &["seaworthy-harness", "seaworthy-factories"]),
     ("seaworthy-queue", &[], &["seaworthy-harness", "seaworthy-factories"]),
     ("seaworthy", &["seaworthy-queue"], &[]),
-    ("seaworthy-shop", &["seaworthy-queue", "seaworthy-telemetry"], &["seaworthy-harness", "seaworthy-factories"]),
+    (
+        "seaworthy-shop",
+        &["seaworthy-queue", "seaworthy-telemetry"],
+        &["seaworthy-harness", "seaworthy-factories"],
+    ),
     (
         "seaworthy-scenarios",
         &["seaworthy-shop", "seaworthy-queue", "seaworthy-harness", "seaworthy-factories"],

@@ -231,8 +231,9 @@ async fn a_web_socket_says_goodbye_and_one_that_does_not_listen_is_cut() {
             let _ = socket.send(Message::Close(Some(goodbye))).await;
         })
     };
-    let deaf =
-        async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(async move |mut socket| while socket.recv().await.is_some() {});
+    let deaf = async |upgrade: WebSocketUpgrade| {
+        upgrade.on_upgrade(async move |mut socket| while socket.recv().await.is_some() {})
+    };
     let router = Router::new().route("/polite", get(polite)).route("/deaf", get(deaf));
     let short = Duration::from_millis(50);
     let running = run(on_a_free_port(router).linger(short).deadline(4 * short)).await;

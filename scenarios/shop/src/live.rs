@@ -64,7 +64,10 @@ pub struct Hub {
 
 impl Hub {
     /// A hub that listens to Redis for as long as the returned future runs, and says goodbye to its clients when the server drains.
-    pub fn new(redis: redis::Client, draining: Draining) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(
+        redis: redis::Client,
+        draining: Draining,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let hub = Hub { news: broadcast::Sender::new(BACKLOG), draining };
         (hub.clone(), hub.listen(redis))
     }

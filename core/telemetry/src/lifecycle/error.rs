@@ -21,7 +21,9 @@ pub enum Error {
         source: io::Error,
     },
     /// The service manager handed over something else than one listening TCP socket.
-    #[error("the service manager handed over no usable socket: {why}; give it exactly one TCP socket that listens, or none")]
+    #[error(
+        "the service manager handed over no usable socket: {why}; give it exactly one TCP socket that listens, or none"
+    )]
     HandedOver {
         /// What is wrong.
         why: String,

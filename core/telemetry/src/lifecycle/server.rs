@@ -204,7 +204,12 @@ impl Bound {
         draining.advance(Phase::Cut);
         let _ = timeout(CUT_GRACE, places.empty()).await;
         let drained = Drained { finished: all.saturating_sub(cut), cut };
-        info!(finished = drained.finished, cut, took_ms = told.elapsed().as_millis(), "the server is drained");
+        info!(
+            finished = drained.finished,
+            cut,
+            took_ms = told.elapsed().as_millis(),
+            "the server is drained"
+        );
         drained
     }
 

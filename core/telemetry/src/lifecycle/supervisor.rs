@@ -252,7 +252,9 @@ impl Crew {
             return Err(Error::NotReady { program: self.supervisor.command[0].clone(), why: why.to_owned() });
         }
         match &self.serving {
-            Some((last, _)) => error!(why, serving = last.pid, "the new process failed, and the last one stays"),
+            Some((last, _)) => {
+                error!(why, serving = last.pid, "the new process failed, and the last one stays")
+            }
             None => {
                 error!(why, "the new process failed");
                 self.start_later();
