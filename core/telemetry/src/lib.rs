@@ -18,3 +18,10 @@
 #[cfg(all(feature = "http", unix))]
 pub mod lifecycle;
 pub mod trace;
+
+/// The examples of the documentation compile.
+#[cfg(all(doctest, feature = "http", unix))]
+mod documentation {
+    #[doc = include_str!("../../../docs/graceful-restarts.md")]
+    struct GracefulRestarts;
+}
