@@ -29,6 +29,9 @@ pub enum Fault {
     Pause,
     /// The disk of the service's data is full.
     DiskFull,
+    /// The service restarts in its own way, told by SIGHUP, and is to lose nothing: no fault, but a moment at which services fail. It is over
+    /// when the service says that its new process has taken over.
+    Restart,
 }
 
 impl Fault {
@@ -41,6 +44,7 @@ impl Fault {
             Fault::Kill => "kill -9",
             Fault::Pause => "pause",
             Fault::DiskFull => "disk full",
+            Fault::Restart => "restart",
         }
     }
 }
@@ -76,6 +80,7 @@ impl Service {
             Fault::Kill => self.instance().kill().await?,
             Fault::Pause => self.instance().pause().await?,
             Fault::DiskFull => self.instance().fill_disk().await?,
+            Fault::Restart => self.restart().await?,
         }
         Ok(Injected { service: self.clone(), fault, healed: false })
     }
@@ -111,6 +116,8 @@ impl Injected {
         match self.fault {
             // Whether the service itself is up is another fault's business, which may be on at the same time.
             Fault::Latency { .. } | Fault::Down | Fault::Reset => return self.heal_now(),
+            // It was over when it had been injected.
+            Fault::Restart => return Ok(()),
             Fault::Pause => self.heal_now()?,
             Fault::Kill => self.service.instance().start_again().await?,
             Fault::DiskFull => self.service.instance().free_disk().await?,

@@ -46,10 +46,12 @@ mod fault;
 mod guardian;
 mod history;
 mod load;
+mod memory;
 mod processes;
 mod provider;
 mod schedule;
 mod service;
+mod signal;
 mod spec;
 mod stack;
 
@@ -57,6 +59,7 @@ pub use error::Error;
 pub use fault::{Fault, Injected};
 pub use history::{Counts, History, Operation, Outcome};
 pub use load::Load;
+pub use memory::PeakMemory;
 #[cfg(feature = "docker")]
 pub use provider::docker::version as docker_version;
 pub use provider::{ProviderChoice, would_take};
@@ -64,5 +67,6 @@ pub use schedule::{Event, Schedule};
 /// The records that runs leave, and their renderings.
 pub use seaworthy_reports as reports;
 pub use service::Service;
+pub use signal::Signal;
 pub use spec::{App, Postgres, Redis};
 pub use stack::{Stack, StackBuilder, data_folder};

@@ -52,3 +52,29 @@ pub(crate) fn signal(pids: &[Pid], signal: Signal) -> nix::Result<()> {
     }
     Ok(())
 }
+
+/// The memory that these processes have resident, in bytes. Pages that several processes share, as those of Postgres' buffers, are counted in
+/// shares; where the system does not say that, whole.
+#[cfg(target_os = "linux")]
+pub(crate) fn memory(pids: &[Pid]) -> Option<u64> {
+    let kib = |pid: &Pid, file: &str, field: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(field))?.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    // A process that ends meanwhile has none.
+    let sizes = pids
+        .iter()
+        .filter_map(|pid| kib(pid, "smaps_rollup", "Pss:").or_else(|| kib(pid, "status", "VmRSS:")));
+    Some(sizes.sum::<u64>() * 1024).filter(|bytes| *bytes > 0)
+}
+
+/// The memory that these processes have resident, in bytes; pages that several of them share are counted for each.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn memory(pids: &[Pid]) -> Option<u64> {
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let listing =
+        std::process::Command::new("ps").args(["-o", "rss=", "-p", &pids.join(",")]).output().ok()?;
+    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
+    let kib: u64 = listing.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
+    Some(kib * 1024).filter(|bytes| *bytes > 0)
+}

@@ -13,11 +13,14 @@ use tokio::time::{sleep, timeout};
 use crate::{
     Error,
     provider::{Instance, Login},
+    signal::Signal,
     spec::{Ready, Spec},
 };
 
 /// A pause between two looks at a service that is not ready yet.
 const READY_PAUSE: Duration = Duration::from_millis(5);
+/// A pause between two looks at the log of a service that restarts, which may be long.
+const RESTART_PAUSE: Duration = Duration::from_millis(20);
 /// How long one question after readiness may take.
 const READY_QUESTION: Duration = Duration::from_secs(2);
 
@@ -33,6 +36,7 @@ struct Inner {
     instance: Arc<dyn Instance>,
     proxy: Option<Proxy>,
     ready_deadline: Duration,
+    restarted_text: Option<String>,
 }
 
 /// What a service speaks, and how it shows that it is ready.
@@ -67,12 +71,23 @@ impl Service {
                 Ready::Log(ready_text) => Kind::Worker { ready_text },
             },
         };
+        let restarted_text = match spec {
+            Spec::App(app) => app.restarted_text.clone(),
+            _ => None,
+        };
         let proxy = match instance.address() {
             Some(address) => Some(proxies.create(ProxyConfig::new(name, address)).await?),
             None => None,
         };
         Ok(Service {
-            inner: Arc::new(Inner { name: name.to_owned(), kind, instance, proxy, ready_deadline }),
+            inner: Arc::new(Inner {
+                name: name.to_owned(),
+                kind,
+                instance,
+                proxy,
+                ready_deadline,
+                restarted_text,
+            }),
         })
     }
 
@@ -104,6 +119,55 @@ impl Service {
     /// Whether the service wrote this to its log since it was last started; never for an external server.
     pub async fn said(&self, text: &str) -> bool {
         self.inner.instance.said(text).await
+    }
+
+    /// Every line of the service's log with this text, from its first start on; none for an external server.
+    pub async fn lines(&self, text: &str) -> Vec<String> {
+        self.inner.instance.lines(text).await
+    }
+
+    /// The memory that the service's processes have resident now, in bytes; `None` where that can't be told.
+    pub async fn memory(&self) -> Option<u64> {
+        self.inner.instance.memory().await
+    }
+
+    /// Sends a signal to the process that was started, and not to its children; in a container, to its first process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for an external server; [`Error::Io`] or [`Error::Docker`] when the service does not run.
+    pub async fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.inner.instance.signal(signal).await
+    }
+
+    /// Has the service restart in its own way, and waits until its new process has taken over.
+    pub(crate) async fn restart(&self) -> Result<(), Error> {
+        let Some(text) = &self.inner.restarted_text else {
+            return Err(Error::Unsupported {
+                fault: "a graceful restart",
+                service: self.inner.name.clone(),
+                why: "it has not said how it tells that one is over: see `App::restarts_gracefully`"
+                    .to_owned(),
+            });
+        };
+        let give_up = Instant::now() + self.inner.ready_deadline;
+        let before = self.lines(text).await.len();
+        self.signal(Signal::HangUp).await?;
+        while self.lines(text).await.len() <= before {
+            if let Some(why) = self.ended().await {
+                return Err(Error::Start { service: self.inner.name.clone(), why, log: self.log().await });
+            }
+            if Instant::now() > give_up {
+                return Err(Error::Deadline {
+                    service: self.inner.name.clone(),
+                    action: "restart",
+                    deadline: self.inner.ready_deadline,
+                    log: self.log().await,
+                });
+            }
+            sleep(RESTART_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Waits until the service answers a real query (past the proxy): `select 1`, `PING`, a 200

@@ -89,6 +89,7 @@ pub struct App {
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) ready: Ready,
+    pub(crate) restarted_text: Option<String>,
 }
 
 /// How an application shows that it is ready.
@@ -112,7 +113,7 @@ impl App {
     }
 
     fn new(command: PathBuf, ready: Ready) -> Self {
-        App { command, args: Vec::new(), env: Vec::new(), ready }
+        App { command, args: Vec::new(), env: Vec::new(), ready, restarted_text: None }
     }
 
     pub(crate) fn listens(&self) -> bool {
@@ -128,6 +129,13 @@ impl App {
     /// Sets an environment variable.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The application restarts on SIGHUP without losing a request, and writes `restarted_text` to its log each time that a new process has
+    /// taken over: what [`Fault::Restart`](crate::Fault::Restart) needs.
+    pub fn restarts_gracefully(mut self, restarted_text: impl Into<String>) -> Self {
+        self.restarted_text = Some(restarted_text.into());
         self
     }
 

@@ -10,7 +10,8 @@ use std::{
 };
 
 use seaworthy_harness::{
-    App, Error, Fault, History, Postgres, ProviderChoice, Redis, Schedule, Stack, StackBuilder,
+    App, Error, Fault, History, PeakMemory, Postgres, ProviderChoice, Redis, Schedule, Signal, Stack,
+    StackBuilder,
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
@@ -44,6 +45,8 @@ on_every_provider!(
     a_full_disk_refuses_writes_and_recovers,
     an_application_is_told_its_port_and_is_ready_when_it_says_so,
     an_application_that_ends_is_an_error_that_quotes_its_log,
+    a_signal_reaches_the_process_alone_and_a_restart_is_over_when_the_application_says_so,
+    the_memory_of_every_service_is_told,
     a_schedule_heals_what_it_broke,
     a_panic_leaves_nothing,
 );
@@ -198,6 +201,48 @@ async fn an_application_that_ends_is_an_error_that_quotes_its_log(builder: Stack
     assert!(error.contains("the migration failed") && error.contains('7'), "{error}");
     let error = stack.start_app("none", App::server("/nowhere/app", "/")).await.unwrap_err().to_string();
     assert!(error.contains("/nowhere/app"), "{error}");
+}
+
+async fn a_signal_reaches_the_process_alone_and_a_restart_is_over_when_the_application_says_so(
+    builder: StackBuilder,
+) {
+    let stack = builder.redis(Redis::new()).ready_deadline(Duration::from_secs(5)).start().await.unwrap();
+    // The child would end at the first signal, and the application with it.
+    let script = "trap 'echo told' USR1; trap 'sleep 0.1; echo taken over' HUP
+                  sleep 600 & echo ready
+                  while kill -0 $!; do sleep 0.02; done; echo the child is dead";
+    let app = App::worker("/bin/sh", "ready").args(["-c", script]).restarts_gracefully("taken over");
+    let app = stack.start_app("app", app).await.unwrap();
+    app.signal(Signal::User1).await.unwrap();
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while app.lines("told").await.is_empty() {
+        assert!(Instant::now() < give_up, "{}", app.log().await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for restarts in 1..=3 {
+        app.inject(Fault::Restart).await.unwrap().heal().await.unwrap();
+        assert_eq!(app.lines("taken over").await.len(), restarts);
+    }
+    assert!(app.ended().await.is_none(), "{}", app.log().await);
+
+    let refused = stack.redis().inject(Fault::Restart).await.unwrap_err();
+    assert!(refused.to_string().contains("restarts_gracefully"), "{refused}");
+    let kill = app.inject(Fault::Kill).await.unwrap();
+    assert!(app.signal(Signal::User1).await.is_err(), "a signal to nobody is an error");
+    drop(kill);
+}
+
+async fn the_memory_of_every_service_is_told(builder: StackBuilder) {
+    let stack = builder.postgres(Postgres::new()).redis(Redis::new()).start().await.unwrap();
+    let peaks = PeakMemory::watch(&stack);
+    let mib = 1024 * 1024;
+    for service in stack.all() {
+        let bytes = service.memory().await.unwrap();
+        assert!((mib..1024 * mib).contains(&bytes), "{}: {bytes} bytes", service.name());
+    }
+    let peaks = peaks.end().await;
+    assert_eq!(peaks.keys().collect::<Vec<_>>(), ["postgres", "redis"]);
+    assert!(peaks.values().all(|bytes| *bytes > mib), "{peaks:?}");
 }
 
 async fn a_schedule_heals_what_it_broke(builder: StackBuilder) {

@@ -16,6 +16,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     summary: "The disk of Postgres' data fills up, then space returns.",
     disk_limit_mib: Some(96),
     drain_limit: Duration::from_secs(10),
+    regulars: 0,
     faults: |random| {
         let full = Duration::from_millis(random.random_range(3_500..4_500));
         Schedule::quiet().fault(Duration::from_millis(1_800), full, "postgres", Fault::DiskFull)

@@ -13,9 +13,11 @@
 
 pub mod cli;
 mod disk_full;
+mod graceful_restart;
 mod orders;
 mod postgres_connection_loss;
 mod redis_failure;
+mod regular;
 mod scenario;
 mod truth;
 mod voyage;

@@ -30,6 +30,9 @@ impl Factory for OrderFactory {
     }
 }
 
+/// Half of the time for which a server that restarts still answers.
+const IDLE: Duration = Duration::from_millis(150);
+
 /// Places orders over HTTP, one try each, so that the history says what each request met.
 #[derive(Debug, Clone)]
 pub(crate) struct Customer {
@@ -39,8 +42,23 @@ pub(crate) struct Customer {
 
 impl Customer {
     pub(crate) fn new(shop_url: &str, deadline: Duration) -> Self {
-        let http = reqwest::Client::builder().connect_timeout(deadline).build();
+        // A connection that was idle for longer may be closed by a shop that restarts, just when a request is on its way; no server can help
+        // that, and so a careful client does not use it again.
+        let http = reqwest::Client::builder().connect_timeout(deadline).pool_idle_timeout(IDLE).build();
         Customer { http: http.unwrap_or_default(), url: format!("{shop_url}/orders") }
+    }
+
+    /// Looks at the order, which must be there.
+    pub(crate) async fn look_up(&self, order: Uuid) -> Outcome {
+        let answer = self.http.get(format!("{}/{order}", self.url)).send().await;
+        match answer {
+            Ok(response) if response.status().is_success() => match response.bytes().await {
+                Ok(_) => Outcome::Ok,
+                Err(error) => Outcome::Failed(error.to_string()),
+            },
+            Ok(response) => Outcome::Failed(response.status().to_string()),
+            Err(error) => Outcome::Failed(error.to_string()),
+        }
     }
 
     /// Places the order and says what became of it, as far as a client can know.

@@ -12,6 +12,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     summary: "Connections to Postgres are reset three times, then it can't be reached for seconds.",
     disk_limit_mib: None,
     drain_limit: Duration::from_secs(10),
+    regulars: 0,
     faults: |random| {
         const RESETS: u32 = 3;
         let mut schedule = Schedule::quiet();

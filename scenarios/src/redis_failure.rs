@@ -12,6 +12,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     summary: "Redis is killed and restarted, twice, while orders flow and clients watch them.",
     disk_limit_mib: None,
     drain_limit: Duration::from_secs(10),
+    regulars: 0,
     faults: |random| {
         let long = Duration::from_millis(random.random_range(1_500..2_500));
         let short = Duration::from_millis(random.random_range(300..900));

@@ -10,7 +10,7 @@ use seaworthy_harness::{
 };
 use seaworthy_queue::Stats;
 
-use crate::{disk_full, postgres_connection_loss, redis_failure, worker_crash};
+use crate::{disk_full, graceful_restart, postgres_connection_loss, redis_failure, worker_crash};
 
 /// A fault schedule for the shop, and what must have happened for its verdict to mean anything.
 ///
@@ -26,6 +26,8 @@ pub struct Scenario {
     pub(crate) disk_limit_mib: Option<u64>,
     /// How long work may take to drain after the last fault.
     pub(crate) drain_limit: Duration,
+    /// Customers who send requests back to back, beside the open-loop load. With any, the shop's server runs under its supervisor.
+    pub(crate) regulars: u64,
     pub(crate) faults: fn(&mut ChaCha8Rng) -> Schedule,
     pub(crate) exercised: fn(&Evidence) -> Vec<Check>,
 }
@@ -35,6 +37,12 @@ pub struct Scenario {
 pub struct Evidence {
     /// Requests that were refused, or whose outcome is unknown.
     pub refused: u64,
+    /// What became of the requests that did not succeed, `key: why` each.
+    pub failures: Vec<String>,
+    /// Requests of the customers who send them back to back, without the orders that they placed.
+    pub lookups: u64,
+    /// Processes that have served, one after the other, by the supervisor's log.
+    pub processes: usize,
     /// What the queue counted.
     pub queue: Stats,
     /// When which fault was on.
@@ -55,8 +63,14 @@ impl Scenario {
 }
 
 /// Every scenario, in the order in which they are played.
-pub fn scenarios() -> [Scenario; 4] {
-    [worker_crash::SCENARIO, postgres_connection_loss::SCENARIO, redis_failure::SCENARIO, disk_full::SCENARIO]
+pub fn scenarios() -> [Scenario; 5] {
+    [
+        worker_crash::SCENARIO,
+        postgres_connection_loss::SCENARIO,
+        redis_failure::SCENARIO,
+        disk_full::SCENARIO,
+        graceful_restart::SCENARIO,
+    ]
 }
 
 /// The scenario of this name.

@@ -3,13 +3,18 @@
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use seaworthy_factories::{Factory, Seed};
 use seaworthy_harness::{
-    App, Counts, Error, History, Load, Operation, Outcome, Postgres, ProviderChoice, Redis, Stack, check,
+    App, Counts, Error, History, Load, Operation, Outcome, PeakMemory, Postgres, ProviderChoice, Redis,
+    Stack, check,
     reports::{FaultWindow, Number, OutcomeKind, Sample, ScenarioRecord, Status},
 };
 use seaworthy_queue::Stats;
@@ -20,6 +25,7 @@ use uuid::Uuid;
 use crate::{
     Evidence, Scenario,
     orders::{Customer, OrderFactory},
+    regular::Regular,
     truth::{Canary, Truth},
     watcher::Watcher,
 };
@@ -38,6 +44,8 @@ const WATCHERS: usize = 4;
 const REST_LIMIT: Duration = Duration::from_secs(30);
 /// How long watchers may take to hear the last news.
 const NEWS_LIMIT: Duration = Duration::from_secs(5);
+/// What the shop's supervisor says when a new process has taken over.
+const TAKEN_OVER: &str = "a new process serves";
 /// A pause between two looks at the truth.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -100,12 +108,15 @@ impl Voyage {
         let truth = Truth::connect(&stack.postgres().direct_url()).await.map_err(postgres_failed)?;
         let canary = Canary::connect(&stack.postgres().direct_url()).await.map_err(postgres_failed)?;
 
+        let memory = PeakMemory::watch(&stack);
         let schedule = scenario.schedule(self.seed);
         let history = History::start();
+        let lookups = History::start();
         let watchers: Vec<Watcher> = (0..WATCHERS).map(|_| Watcher::start(&shop_url)).collect();
         let customer = Customer::new(&shop_url, DEADLINE);
         let load = Load { rate: RATE, duration: schedule.end() + CALM, deadline: DEADLINE };
         let faults_on = Mutex::new(Vec::new());
+        let over = AtomicBool::new(false);
 
         let placing = load.run("place-order", &history, |number| {
             let order = OrderFactory.make_one(Seed(self.seed), number);
@@ -113,6 +124,18 @@ impl Voyage {
             let placed = customer.clone().place(order.clone());
             (order.id.to_string(), async move { placed.await.1 })
         });
+        let visiting = join_all((0..scenario.regulars).map(|number| {
+            let regular = Regular {
+                number,
+                seed: self.seed,
+                customer: Customer::new(&shop_url, DEADLINE),
+                deadline: DEADLINE,
+                orders: &history,
+                lookups: &lookups,
+            };
+            let watcher = &watchers[number as usize % WATCHERS];
+            regular.visit(&over, |order| watcher.watch(order))
+        }));
         let breaking = async {
             let windows = schedule.play(&stack, &history, |event, begins| {
                 let name = format!("{} {}", event.target, event.fault.name());
@@ -120,6 +143,7 @@ impl Voyage {
                 if begins { on.push(name) } else { on.retain(|other| *other != name) }
             });
             let windows = windows.await?;
+            over.store(true, Ordering::Relaxed);
             let drained = drain(&truth, &accepted(&history), scenario.drain_limit).await;
             Ok::<_, Error>((windows, drained))
         };
@@ -130,14 +154,26 @@ impl Voyage {
                 sleep(Duration::from_secs(1)).await;
             }
         };
+        let loading = async {
+            tokio::join!(placing, visiting);
+            Ok(())
+        };
         let ((), (windows, drained)) = tokio::select! {
-            both = async { tokio::try_join!(async { placing.await; Ok(()) }, breaking) } => both?,
+            both = async { tokio::try_join!(loading, breaking) } => both?,
             () = reporting => unreachable!("reporting never ends"),
         };
 
         let rested = rest(&truth).await;
-        let outcome =
-            Outcomes { history: &history, watchers: &watchers, truth: &truth, windows, drained, rested };
+        let outcome = Outcomes {
+            history: &history,
+            lookups: &lookups,
+            watchers: &watchers,
+            truth: &truth,
+            windows,
+            drained,
+            rested,
+            processes: processes(&stack.websocket().lines(TAKEN_OVER).await),
+        };
         let postgres = PostgresFate {
             survived: canary.still_lives().await,
             met_full_disk: stack.postgres().said("No space left on device").await,
@@ -145,6 +181,9 @@ impl Voyage {
         let ended = ended(&stack).await;
         let mut record = outcome.judge(scenario, postgres).await.map_err(postgres_failed)?;
         record.checks.push(check::none("no process ended by itself", &ended));
+        record
+            .numbers
+            .extend(memory.end().await.into_iter().map(|(service, bytes)| peak_memory(&service, bytes)));
         record.replay =
             format!("seaworthy run {} --seed {} --provider {}", scenario.name, self.seed, stack.provider());
         let provider = stack.provider_line().to_owned();
@@ -159,8 +198,10 @@ impl Voyage {
         if let Some(mib) = scenario.disk_limit_mib {
             postgres = postgres.disk_limit_mib(mib);
         }
-        let server =
-            App::server(&self.program, "/readyz").args(["shop", "serve", "--listen", "127.0.0.1:{port}"]);
+        let role = if scenario.regulars > 0 { "supervise" } else { "serve" };
+        let server = App::server(&self.program, "/readyz")
+            .args(["shop", role, "--listen", "127.0.0.1:{port}"])
+            .restarts_gracefully(TAKEN_OVER);
         let bug = self.bug;
         let stack = Stack::builder()
             .provider(self.provider)
@@ -178,6 +219,19 @@ impl Voyage {
         }
         Ok(stack)
     }
+}
+
+/// How many different processes these lines name.
+fn processes(lines: &[String]) -> usize {
+    let pids = lines.iter().filter_map(|line| line.split(" pid=").nth(1)?.split_whitespace().next());
+    pids.collect::<HashSet<_>>().len()
+}
+
+fn peak_memory(service: &str, bytes: u64) -> Number {
+    // What the stack calls `websocket` is the shop's server.
+    let service = if service == "websocket" { "the shop" } else { service };
+    let mib = bytes as f64 / (1024.0 * 1024.0);
+    Number { name: format!("Peak memory of {service}"), value: format!("{mib:.1} MiB") }
 }
 
 /// The services that are not running, and why.
@@ -244,11 +298,13 @@ struct PostgresFate {
 
 struct Outcomes<'a> {
     history: &'a History,
+    lookups: &'a History,
     watchers: &'a [Watcher],
     truth: &'a Truth,
     windows: Vec<FaultWindow>,
     drained: Option<Duration>,
     rested: Option<(Stats, Duration)>,
+    processes: usize,
 }
 
 impl Outcomes<'_> {
@@ -264,6 +320,9 @@ impl Outcomes<'_> {
 
         let evidence = Evidence {
             refused: counts.failed + counts.unknown,
+            failures: [self.history, self.lookups].into_iter().flat_map(failures).collect(),
+            lookups: self.lookups.operations().len() as u64,
+            processes: self.processes,
             queue: self.rested.map(|(stats, _)| stats).unwrap_or_default(),
             windows: self.windows.clone(),
             fulfilled_at: fulfilments.iter().map(|(_, ago)| now.saturating_sub(*ago)).collect(),
@@ -339,6 +398,20 @@ impl Outcomes<'_> {
         );
         numbers
     }
+}
+
+/// The operations that did not succeed, and why.
+fn failures(history: &History) -> Vec<String> {
+    let operations = history.operations().into_iter();
+    let why = |operation: Operation| {
+        let why = match operation.outcome {
+            Outcome::Ok => return None,
+            Outcome::Failed(why) | Outcome::Unknown(why) => why,
+            Outcome::TimedOut => "no answer in time".to_owned(),
+        };
+        Some(format!("{} {} at {:.3} s: {why}", operation.kind, operation.key, operation.ended.as_secs_f64()))
+    };
+    operations.filter_map(why).collect()
 }
 
 /// The most frequent reasons for which requests were not accepted, with their counts.

@@ -12,6 +12,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     summary: "Workers are killed with SIGKILL in the middle of their jobs, several times, while orders flow.",
     disk_limit_mib: None,
     drain_limit: Duration::from_secs(10),
+    regulars: 0,
     faults: |random| {
         const KILLS: u32 = 5;
         let mut schedule = Schedule::quiet();

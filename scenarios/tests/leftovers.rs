@@ -81,6 +81,11 @@ fn kill_9_of_a_native_run_leaves_nothing() {
 }
 
 #[test]
+fn kill_9_of_a_native_run_with_a_supervisor_leaves_nothing() {
+    kill_at_random_moments("native", "graceful-restart", 4, 4, Duration::from_secs(4));
+}
+
+#[test]
 fn kill_9_of_a_native_run_with_a_mounted_disk_leaves_nothing() {
     if nix::unistd::Uid::effective().is_root() {
         kill_at_random_moments("native", "disk-full", 2, 4, Duration::from_secs(4));

@@ -15,7 +15,10 @@
 //! # }
 //! ```
 
+pub mod codes;
 pub mod health;
+#[cfg(all(feature = "http", unix))]
+pub mod lifecycle;
 pub mod logging;
 pub mod metrics;
 pub mod process;
@@ -32,6 +35,13 @@ pub mod trace;
 /// The examples of the guides are compiled, too.
 #[cfg(doctest)]
 mod guides {
+    #[cfg(all(feature = "http", unix))]
+    #[doc = include_str!("../../../docs/graceful-restarts.md")]
+    struct GracefulRestarts;
+
+    #[doc = include_str!("../../../docs/logging.md")]
+    struct Logging;
+
     #[cfg(feature = "profiles")]
     #[doc = include_str!("../../../docs/query-log-and-profiles.md")]
     struct QueryLogAndProfiles;

@@ -17,7 +17,7 @@ use testcontainers::{
     bollard::{
         self,
         models::{HostConfig, PortBinding},
-        query_parameters::CreateImageOptionsBuilder,
+        query_parameters::{CreateImageOptionsBuilder, KillContainerOptionsBuilder, StatsOptionsBuilder},
     },
     core::{CmdWaitFor, ExecCommand, IntoContainerPort, Mount, client::docker_client_instance},
     runners::AsyncRunner,
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use super::{Instance, Login, Provider, Site, native, port};
 use crate::{
     Error,
+    signal::Signal,
     spec::{App, Postgres, Redis, Spec},
 };
 
@@ -344,6 +345,12 @@ impl Instance for Container {
         Ok(())
     }
 
+    async fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let options = KillContainerOptionsBuilder::default().signal(signal.name()).build();
+        let sent = self.client.kill_container(self.container.id(), Some(options)).await;
+        sent.map_err(|error| self.fail("send a signal to the container", chain(&error)))
+    }
+
     async fn fill_disk(&self) -> Result<(), Error> {
         let fill = format!(
             "dd if=/dev/zero of={DISK}/ballast bs=64k 2>/dev/null; \
@@ -365,6 +372,25 @@ impl Instance for Container {
         // The daemon keeps the log over restarts: each start must have said it.
         let log = self.whole_log().await;
         String::from_utf8_lossy(&log).matches(text).count() >= self.starts.load(Ordering::Relaxed)
+    }
+
+    async fn lines(&self, text: &str) -> Vec<String> {
+        let log = self.whole_log().await;
+        let log = String::from_utf8_lossy(&log);
+        log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+
+    async fn memory(&self) -> Option<u64> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let mut answers = self.client.stats(self.container.id(), Some(options));
+        let memory = timeout(PING_DEADLINE, answers.try_next()).await.ok()?.ok()??.memory_stats?;
+        let parts = memory.stats.unwrap_or_default();
+        // The names of control groups of version 2, then of version 1. Their sum is what processes have resident, without the files
+        // that the kernel merely keeps in memory.
+        let resident = [("anon", "file_mapped"), ("rss", "mapped_file")]
+            .into_iter()
+            .find_map(|(anonymous, mapped)| Some(parts.get(anonymous)? + parts.get(mapped)?));
+        resident.or(memory.usage)
     }
 }
 

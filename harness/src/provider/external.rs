@@ -7,7 +7,7 @@ use reqwest::Url;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{Instance, Login, Provider, Site, native};
-use crate::{Error, spec::Spec};
+use crate::{Error, signal::Signal, spec::Spec};
 
 /// Takes the servers that two URLs name. On Postgres, a stack works in a database of its own, which it makes and
 /// drops; nothing else there is touched. Applications run as native processes.
@@ -119,6 +119,10 @@ impl Instance for Server {
         Err(unsupported("a pause", &self.name))
     }
 
+    async fn signal(&self, _signal: Signal) -> Result<(), Error> {
+        Err(unsupported("a signal", &self.name))
+    }
+
     async fn fill_disk(&self) -> Result<(), Error> {
         Err(unsupported("a full disk", &self.name))
     }
@@ -133,6 +137,14 @@ impl Instance for Server {
 
     async fn said(&self, _text: &str) -> bool {
         false
+    }
+
+    async fn lines(&self, _text: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn memory(&self) -> Option<u64> {
+        None
     }
 
     async fn release(&self) {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 pub(crate) use choice::{Chosen, choose};
 pub use choice::{ProviderChoice, would_take};
 
-use crate::{Error, guardian::Guardian, spec::Spec};
+use crate::{Error, guardian::Guardian, signal::Signal, spec::Spec};
 
 /// A way to bring services up. All providers behave alike; what one of them can't do is an [`Error::Unsupported`].
 #[async_trait]
@@ -58,6 +58,9 @@ pub(crate) trait Instance: Send + Sync {
     /// Lets them go on. Must work without waiting, since it is called on drop.
     fn resume(&self) -> Result<(), Error>;
 
+    /// Sends a signal to the process that was started, and not to its children.
+    async fn signal(&self, signal: Signal) -> Result<(), Error>;
+
     /// Fills the disk of its data.
     async fn fill_disk(&self) -> Result<(), Error>;
 
@@ -69,6 +72,12 @@ pub(crate) trait Instance: Send + Sync {
 
     /// Whether it wrote this to its log since it was last started.
     async fn said(&self, text: &str) -> bool;
+
+    /// Every line of its log with this text, from its first start on.
+    async fn lines(&self, text: &str) -> Vec<String>;
+
+    /// The memory that its processes have resident now, in bytes, where that can be told.
+    async fn memory(&self) -> Option<u64>;
 
     /// Gives back what the guardian can't: a database on an external server.
     async fn release(&self) {}

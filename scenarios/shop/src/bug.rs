@@ -12,6 +12,8 @@ pub enum Bug {
     PublishOnce,
     /// A job that failed is not tried again.
     NoRetry,
+    /// A server that is told to stop closes every connection at once.
+    DropOnRestart,
 }
 
 impl Bug {
@@ -22,6 +24,7 @@ impl Bug {
             Bug::NoFencing => "no-fencing",
             Bug::PublishOnce => "publish-once",
             Bug::NoRetry => "no-retry",
+            Bug::DropOnRestart => "drop-on-restart",
         }
     }
 

@@ -1,18 +1,15 @@
 //! The shop's command line, and its processes.
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
+use std::{ffi::OsString, pin::pin, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use seaworthy_queue::{Backoff, Queue, Worker};
+use seaworthy_telemetry::lifecycle::{self, Draining, Server, Supervisor, told_to_stop};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::{
-    net::TcpListener,
-    sync::Notify,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::{fulfilment::fulfil, live::Hub, relay, schema::migrate, server};
+use crate::{bug::Bug, fulfilment::fulfil, live::Hub, relay, schema::migrate, server};
 
 /// How long requests and jobs that are under way get when the shop is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -29,6 +26,14 @@ pub struct Shop {
 enum Role {
     /// Serve HTTP and WebSockets.
     Serve {
+        #[command(flatten)]
+        services: Services,
+        /// The address to listen on.
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: String,
+    },
+    /// Serve as `serve` does, by a process that SIGHUP replaces without losing a request.
+    Supervise {
         #[command(flatten)]
         services: Services,
         /// The address to listen on.
@@ -78,8 +83,10 @@ enum StartError {
     Redis(#[from] redis::RedisError),
     #[error("the shop's tables can't be made: {0}")]
     Migration(#[from] seaworthy_queue::Error),
-    #[error("can't listen on {address}: {source}")]
-    Listen { address: String, source: std::io::Error },
+    #[error(transparent)]
+    Lifecycle(#[from] lifecycle::Error),
+    #[error("the program that runs can't be found, to run it again: {0}")]
+    Program(#[from] std::io::Error),
 }
 
 /// Runs the shop with these arguments, the program's name first, until it is told to stop.
@@ -104,6 +111,7 @@ impl Shop {
         let _ = logging.try_init();
         let outcome = match self.role {
             Role::Serve { services, listen } => serve(services, listen).await,
+            Role::Supervise { services, listen } => supervise(&services, listen).await,
             Role::Work { services, packing } => run_worker(services, packing).await,
         };
         match outcome {
@@ -169,24 +177,41 @@ fn migration_met_outage(error: &seaworthy_queue::Error) -> bool {
 }
 
 async fn serve(services: Services, listen: String) -> Result<(), StartError> {
-    let (pool, redis) = services.connect().await?;
-    let (hub, listening) = Hub::new(redis.clone());
+    let mut told = pin!(told_to_stop());
+    let (pool, redis) = tokio::select! {
+        connected = services.connect() => connected?,
+        () = &mut told => return Ok(()),
+    };
+    let draining = Draining::new();
+    let (hub, listening) = Hub::new(redis.clone(), draining.clone());
     tokio::spawn(listening);
     tokio::spawn(relay::run(pool.clone(), redis.clone()));
-    let fail = |source| StartError::Listen { address: listen.clone(), source };
-    let listener = TcpListener::bind(&listen).await.map_err(fail)?;
-    info!(%listen, "the shop is open");
     let router = server::router(server::Server { pool, redis, hub });
-    let stop = Arc::new(Notify::new());
-    let serving = axum::serve(listener, router).with_graceful_shutdown({
-        let stop = stop.clone();
-        async move { stop.notified().await }
-    });
-    tokio::select! {
-        outcome = serving => outcome.map_err(fail),
-        // WebSockets, and requests that never come to their end, don't keep the shop open.
-        () = async { told_to_stop().await; stop.notify_one(); sleep(DRAIN).await } => Ok(()),
+    let mut server = Server::new(router).address(listen).draining(draining).deadline(DRAIN);
+    if Bug::DropOnRestart.is_planted() {
+        server = server.linger(Duration::ZERO).deadline(Duration::ZERO);
     }
+    let server = server.bind().await?;
+    info!(listen = %server.local_addr(), "the shop is open");
+    server.serve(told).await;
+    Ok(())
+}
+
+/// Runs `serve` with the same options in a process of its own, on a socket that stays open. The services reach that process by its
+/// environment, where nobody can list them.
+async fn supervise(services: &Services, listen: String) -> Result<(), StartError> {
+    let program = std::env::current_exe()?;
+    // `shop supervise …` where the program is the shop, `seaworthy shop supervise …` where the shop is a part of it.
+    let before = std::env::args_os().skip(1).take_while(|argument| argument != "supervise");
+    let serve = before.chain(["serve".into(), "--listen".into(), listen.clone().into()]);
+    Ok(Supervisor::new(program)
+        .args(serve)
+        .env("DATABASE_URL", &services.database_url)
+        .env("REDIS_URL", &services.redis_url)
+        .address(listen)
+        .stop_within(DRAIN + DRAIN / 2)
+        .run()
+        .await?)
 }
 
 async fn run_worker(services: Services, work: Packing) -> Result<(), StartError> {
@@ -204,19 +229,4 @@ async fn run_worker(services: Services, work: Packing) -> Result<(), StartError>
     told_to_stop().await;
     worker.drain(DRAIN).await;
     Ok(())
-}
-
-/// Ctrl-C, or SIGTERM from a service manager.
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
-    }
 }

@@ -2,11 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    pin::pin,
     time::Duration,
 };
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::StreamExt;
+use seaworthy_telemetry::lifecycle::Draining;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::{
@@ -31,6 +33,8 @@ const BACKLOG: usize = 1024;
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a client may take to read what it is sent.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client may take to say goodbye.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 /// After how long without news Redis is asked whether it is still there.
 const SILENCE: Duration = Duration::from_secs(2);
 /// A pause between tries.
@@ -55,12 +59,16 @@ enum News {
 #[derive(Debug, Clone)]
 pub struct Hub {
     news: broadcast::Sender<News>,
+    draining: Draining,
 }
 
 impl Hub {
-    /// A hub that listens to Redis for as long as the returned future runs.
-    pub fn new(redis: redis::Client) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let hub = Hub { news: broadcast::Sender::new(BACKLOG) };
+    /// A hub that listens to Redis for as long as the returned future runs, and says goodbye to its clients when the server drains.
+    pub fn new(
+        redis: redis::Client,
+        draining: Draining,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let hub = Hub { news: broadcast::Sender::new(BACKLOG), draining };
         (hub.clone(), hub.listen(redis))
     }
 
@@ -102,7 +110,7 @@ impl Hub {
     /// Serves one WebSocket connection until the client goes.
     pub async fn serve(&self, pool: PgPool, socket: WebSocket) {
         let client = Client { pool, socket, seen: HashMap::new(), stale: HashSet::new() };
-        client.run(self.news.subscribe()).await;
+        client.run(self.news.subscribe(), &self.draining).await;
     }
 }
 
@@ -116,8 +124,9 @@ struct Client {
 }
 
 impl Client {
-    async fn run(mut self, mut news: broadcast::Receiver<News>) {
+    async fn run(mut self, mut news: broadcast::Receiver<News>, draining: &Draining) {
         let mut open = true;
+        let mut draining = pin!(draining.begun());
         while open {
             if !self.stale.is_empty() {
                 open = self.catch_up().await;
@@ -137,8 +146,21 @@ impl Client {
                     Err(broadcast::error::RecvError::Closed) => false,
                 },
                 () = sleep(PAUSE), if !self.stale.is_empty() => true,
+                () = &mut draining => return self.say_goodbye().await,
             };
         }
+    }
+
+    /// Closes the connection in order, so that the client knows at once that it may connect again.
+    async fn say_goodbye(mut self) {
+        let goodbye = CloseFrame { code: close_code::RESTART, reason: "the shop restarts".into() };
+        let goodbye = async {
+            self.socket.send(Message::Close(Some(goodbye))).await?;
+            while self.socket.recv().await.transpose()?.is_some() {}
+            Ok::<_, axum::Error>(())
+        };
+        // A client that does not answer is cut.
+        let _ = timeout(GOODBYE_DEADLINE, goodbye).await;
     }
 
     /// Tells the true state of what may be out of date. While Postgres does not say, it stays so.

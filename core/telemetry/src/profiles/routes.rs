@@ -10,11 +10,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use seaworthy_errors::{Error, Public, http_codes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::protection::{Protection, protect};
-use crate::timeline::{Timeline, Timelines};
+use crate::{
+    codes,
+    timeline::{Timeline, Timelines},
+};
 
 /// The routes below `/debug`, for those whom the protection admits:
 ///
@@ -88,8 +92,8 @@ async fn one(
     Query(form): Query<Form>,
 ) -> Response {
     let Some(timeline) = timelines.find(&request_id) else {
-        let why = "there is no timeline of that request: it was not recorded, or newer ones took its place\n";
-        return (StatusCode::NOT_FOUND, why).into_response();
+        let why = "there is no timeline of that request: it was not recorded, or newer ones took its place";
+        return Error::new(&http_codes::NOT_FOUND).public(why).into_response();
     };
     match form.format.as_deref() {
         None | Some("text") => timeline.to_text().into_response(),
@@ -102,11 +106,11 @@ async fn one(
 }
 
 fn unknown_format(format: &str, known: &str) -> Response {
-    bad_request(format!("format must be one of {known}, and is {format:?}\n"))
+    bad_request(format_args!("format must be one of {known}, and is {format:?}"))
 }
 
-fn bad_request(text: String) -> Response {
-    (StatusCode::BAD_REQUEST, text).into_response()
+fn bad_request(text: std::fmt::Arguments<'_>) -> Response {
+    Error::new(&codes::PROFILE_REQUEST).public(Public::exposing(text)).into_response()
 }
 
 #[cfg(feature = "profiles")]
@@ -170,13 +174,9 @@ mod profiles {
 
     impl IntoResponse for ProfileError {
         fn into_response(self) -> Response {
-            let status = match self {
-                ProfileError::Time(_) | ProfileError::Frequency(_) => StatusCode::BAD_REQUEST,
-                ProfileError::Busy => StatusCode::CONFLICT,
-                ProfileError::NotInstalled => StatusCode::NOT_IMPLEMENTED,
-                ProfileError::Profiler(_) | ProfileError::Rendering(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            (status, format!("{self}\n")).into_response()
+            // Whoever gets here has the token: the whole text is for them.
+            let text = Public::exposing(&self);
+            Error::from(self).public(text).into_response()
         }
     }
 }

@@ -135,6 +135,28 @@ impl Process {
             .map_err(Error::nix(format!("sending {signal} to {}", self.name)))
     }
 
+    /// Sends a signal to the process alone.
+    pub(crate) fn signal_leader(&self, signal: Signal) -> Result<(), Error> {
+        // Held meanwhile, so that the process can't be waited for and its number given to another.
+        let mut child = self.child();
+        let running = child.as_mut().and_then(|child| child.try_wait().ok()?.is_none().then(|| child.id()));
+        let leader = running.and_then(|pid| i32::try_from(pid).ok()).map(nix::unistd::Pid::from_raw);
+        let sent = leader.ok_or(nix::Error::ESRCH).and_then(|pid| nix::sys::signal::kill(pid, signal));
+        sent.map_err(Error::nix(format!("sending {signal} to {}", self.name)))
+    }
+
+    /// What measures the memory of the process and its children, without this value.
+    pub(crate) fn memory(&self) -> impl FnOnce() -> Option<u64> + Send + 'static {
+        let leader = self.child().as_ref().map_or(0, Child::id);
+        let folder = self.folder.clone();
+        move || processes::memory(&processes::running_in(&folder, leader))
+    }
+
+    /// Every line of the log that has this in it.
+    pub(crate) fn lines(&self, text: &str) -> Vec<String> {
+        self.log_from(0).lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+
     /// The end of the log.
     pub(crate) fn log(&self) -> String {
         let length = fs::metadata(self.log_path()).map_or(0, |metadata| metadata.len());

@@ -1,12 +1,13 @@
 //! A native service: a process, the port that it listens on, and the disk that its data is on.
 
 use async_trait::async_trait;
-use nix::sys::signal::Signal;
+use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
 
 use super::{disk::SmallDisk, process::Process};
 use crate::{
     Error,
     provider::{Instance, Login},
+    signal::Signal,
 };
 
 pub(super) struct NativeService {
@@ -49,11 +50,15 @@ impl Instance for NativeService {
     }
 
     async fn pause(&self) -> Result<(), Error> {
-        self.process.signal(Signal::SIGSTOP)
+        self.process.signal(SIGSTOP)
     }
 
     fn resume(&self) -> Result<(), Error> {
-        self.process.signal(Signal::SIGCONT)
+        self.process.signal(SIGCONT)
+    }
+
+    async fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.process.signal_leader(signal.into())
     }
 
     async fn fill_disk(&self) -> Result<(), Error> {
@@ -70,5 +75,15 @@ impl Instance for NativeService {
 
     async fn said(&self, text: &str) -> bool {
         self.process.said(text)
+    }
+
+    async fn lines(&self, text: &str) -> Vec<String> {
+        self.process.lines(text)
+    }
+
+    async fn memory(&self) -> Option<u64> {
+        let look = self.process.memory();
+        // Reads a few files per process.
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 }
