@@ -29,6 +29,9 @@ use tokio::{
 /// Far more than anything here takes.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// As long as a process of a test that failed may outlive it.
+const FOR_EVER: Duration = Duration::from_secs(30);
+
 /// Where the server of these tests reads how it is to behave.
 const MODE_FILE: &str = "SUPERVISOR_TEST_MODE";
 const ADDRESS: &str = "SUPERVISOR_TEST_ADDRESS";
@@ -41,10 +44,10 @@ fn the_server() {
     in_a_runtime(async {
         match mode.trim() {
             "crashes" => std::process::exit(7),
-            "hangs" => std::future::pending::<()>().await,
+            "hangs" => sleep(FOR_EVER).await,
             "stubborn" => {
                 let _deaf = signal(SignalKind::terminate()).unwrap();
-                Server::new(Router::new()).serve(std::future::pending()).await.unwrap();
+                Server::new(Router::new()).serve(sleep(FOR_EVER)).await.unwrap();
             }
             _ => {}
         }
