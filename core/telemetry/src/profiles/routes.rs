@@ -109,7 +109,7 @@ fn unknown_format(format: &str, known: &str) -> Response {
     bad_request(format_args!("format must be one of {known}, and is {format:?}"))
 }
 
-fn bad_request(text: std::fmt::Arguments<'_>) -> Response {
+fn bad_request(text: impl std::fmt::Display) -> Response {
     Error::new(&codes::PROFILE_REQUEST).public(Public::exposing(text)).into_response()
 }
 
