@@ -11,6 +11,7 @@ use seaworthy_errors::{HTTP_CODES, Registry, TASK_CODES};
 static REGISTRY: Registry = Registry::new(&[
     HTTP_CODES,
     TASK_CODES,
+    seaworthy_telemetry::codes::CODES,
     seaworthy_queue::CODES,
     seaworthy_shop::codes::CODES,
     seaworthy_harness::codes::CODES,

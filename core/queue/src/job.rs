@@ -104,6 +104,8 @@ pub struct LeasedJob {
     pub(crate) attempt: i32,
     pub(crate) max_attempts: i32,
     pub(crate) trace: Option<String>,
+    /// How long ago it was enqueued, when it was claimed.
+    pub(crate) age: Duration,
     pub(crate) token: Uuid,
     /// How long its handler may take.
     pub(crate) timeout: Duration,

@@ -1,5 +1,6 @@
 //! The producer's side of the queue, and what an operator asks of it.
 
+use seaworthy_telemetry::metrics::{Backlog, Metrics};
 use sqlx::{
     PgConnection, PgPool, Row,
     migrate::{Migration, MigrationType, Migrator},
@@ -12,6 +13,7 @@ use crate::{Error, JobId, NewJob, store};
 #[derive(Debug, Clone)]
 pub struct Queue {
     pub(crate) pool: PgPool,
+    pub(crate) metrics: Option<Metrics>,
 }
 
 /// How many jobs are where.
@@ -49,7 +51,13 @@ pub struct DeadLetter {
 impl Queue {
     /// A queue that works through this pool.
     pub fn new(pool: PgPool) -> Self {
-        Queue { pool }
+        Queue { pool, metrics: None }
+    }
+
+    /// Counts and times jobs into these metrics: what is enqueued through this queue, and what its workers do.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Creates the queue's tables, or brings them up to date. Safe to call from many processes at once.
@@ -82,7 +90,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn enqueue(&self, tx: &mut PgConnection, job: &NewJob) -> Result<JobId, Error> {
-        let ids = store::enqueue(tx, std::slice::from_ref(job)).await?;
+        let ids = self.enqueue_many(tx, std::slice::from_ref(job)).await?;
         Ok(ids[0])
     }
 
@@ -92,7 +100,25 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn enqueue_many(&self, tx: &mut PgConnection, jobs: &[NewJob]) -> Result<Vec<JobId>, Error> {
-        store::enqueue(tx, jobs).await
+        let ids = store::enqueue(tx, jobs).await?;
+        if let Some(metrics) = &self.metrics {
+            jobs.iter().for_each(|job| metrics.queue().enqueued(&job.queue, &job.kind, 1));
+        }
+        Ok(ids)
+    }
+
+    /// How many jobs of a queue wait, and how long the oldest has, for metrics and health checks. Jobs are counted up to 10,000 in each
+    /// state, so that it stays cheap however many there are; those that workers have are counted over all queues.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn backlog(&self, queue: &str) -> Result<Backlog, Error> {
+        let backlog = store::backlog(&self.pool, queue).await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.queue().backlog(queue, backlog);
+        }
+        Ok(backlog)
     }
 
     /// Counts the jobs. Reads the whole history: for tests, reports and a human, not for a hot path.

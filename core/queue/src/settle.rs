@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, future::Future, time::Duration};
 
+use seaworthy_telemetry::metrics::JobOutcome;
 use sqlx::{PgPool, types::Uuid};
 use tokio::{sync::mpsc, time::sleep};
 use tracing::{info, warn};
@@ -38,6 +39,16 @@ pub(crate) enum End {
     Done,
     /// The handler failed.
     Failed { attempt: i32, verdict: Verdict, error: String },
+}
+
+impl End {
+    pub(crate) fn outcome(&self) -> JobOutcome {
+        match self {
+            End::Recorded | End::Done => JobOutcome::Completed,
+            End::Failed { verdict: Verdict::RetryIn(_), .. } => JobOutcome::Retried,
+            End::Failed { verdict: Verdict::Dead, .. } => JobOutcome::Dead,
+        }
+    }
 }
 
 /// Works until every sender is gone.

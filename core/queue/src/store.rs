@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seaworthy_telemetry::metrics::Backlog;
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, PgPool, Row,
     postgres::{PgRow, types::PgInterval},
@@ -38,6 +39,37 @@ pub(crate) async fn enqueue(tx: &mut PgConnection, jobs: &[NewJob]) -> Result<Ve
     .fetch_all(tx)
     .await?;
     Ok(ids.into_iter().map(JobId).collect())
+}
+
+/// What waits in a queue. The oldest job is the one with the lowest number: numbers grow with time.
+pub(crate) async fn backlog(pool: &PgPool, queue: &str) -> Result<Backlog, Error> {
+    let row = sqlx::query(
+        "select
+            (select count(*) from (select from seaworthy_queue.ready where queue = $1 limit 10000) few) as ready,
+            (select count(*) from (
+                select from seaworthy_queue.scheduled join seaworthy_queue.job using (id) where queue = $1 limit 10000
+            ) few) as scheduled,
+            (select coalesce(sum(cardinality(job_ids)), 0)::bigint from seaworthy_queue.lease_batch) as leased,
+            (select count(*) from (
+                select from seaworthy_queue.dead_letter join seaworthy_queue.job using (id) where queue = $1 limit 10000
+            ) few) as dead,
+            (select extract(epoch from clock_timestamp() - min(created_at))::float8 from seaworthy_queue.job where id in (
+                select (select min(id) from seaworthy_queue.ready oldest where oldest.queue = $1 and oldest.priority = p.priority)
+                from (select distinct priority from seaworthy_queue.ready where queue = $1) p
+            )) as oldest",
+    )
+    .bind(queue)
+    .fetch_one(pool)
+    .await?;
+    let count = |name: &str| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
+    let oldest: Option<f64> = row.try_get("oldest")?;
+    Ok(Backlog {
+        ready: count("ready")?,
+        scheduled: count("scheduled")?,
+        leased: count("leased")?,
+        dead: count("dead")?,
+        oldest: Duration::try_from_secs_f64(oldest.unwrap_or(0.0)).unwrap_or_default(),
+    })
 }
 
 pub(crate) async fn register_worker(
@@ -84,7 +116,8 @@ pub(crate) async fn claim(
             insert into seaworthy_queue.lease_batch (token, worker, job_ids, attempts)
             select $2, $3, array_agg(id order by id), array_agg(attempt order by id) from taken having count(*) > 0
         )
-        select id, kind, args::text as args, attempt, max_attempts, trace from taken join seaworthy_queue.job using (id)
+        select id, kind, args::text as args, attempt, max_attempts, trace,
+            extract(epoch from clock_timestamp() - created_at)::float8 as age from taken join seaworthy_queue.job using (id)
         order by priority, id"
     );
     let jobs = sqlx::query(AssertSqlSafe(statement))
@@ -99,6 +132,7 @@ pub(crate) async fn claim(
                 attempt: row.try_get("attempt")?,
                 max_attempts: row.try_get("max_attempts")?,
                 trace: row.try_get("trace")?,
+                age: Duration::try_from_secs_f64(row.try_get("age")?).unwrap_or_default(),
                 token,
                 timeout: job_timeout,
             })

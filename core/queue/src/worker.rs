@@ -3,7 +3,10 @@
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use seaworthy_errors::{Boundary, Retry};
-use seaworthy_telemetry::trace::{Context, Work};
+use seaworthy_telemetry::{
+    metrics::JobOutcome,
+    trace::{Context, Work},
+};
 use sqlx::{PgPool, types::Uuid};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -279,7 +282,12 @@ impl Running {
                     next_rescue = Instant::now() + worker.heartbeat;
                     match within(deadline, store::rescue_expired(&pool)).await {
                         Ok(0) => {}
-                        Ok(jobs) => info!(jobs, "rescued jobs of workers that died"),
+                        Ok(jobs) => {
+                            info!(jobs, "rescued jobs of workers that died");
+                            if let Some(metrics) = &worker.queue.metrics {
+                                metrics.queue().ended(&worker.name, "any", JobOutcome::Rescued, jobs);
+                            }
+                        }
                         Err(error) => warn!(%error, "a look for dead workers failed"),
                     }
                     match within(deadline, leases.release_strays(&pool, id, deadline)).await {
@@ -301,13 +309,19 @@ impl Running {
 impl Worker {
     async fn run_job(self, job: LeasedJob, slot: OwnedSemaphorePermit, news: mpsc::Sender<News>) {
         let (token, id, attempt, max_attempts) = (job.token, job.id, job.attempt, job.max_attempts);
+        let kind = job.kind.clone();
+        let waited = (attempt == 1).then_some(job.age);
+        let metrics = self.queue.metrics.as_ref().map(|metrics| metrics.queue());
+        let running = metrics.map(|metrics| metrics.running(&self.name, &kind, waited));
+        let began = Instant::now();
+        let context = job.trace.as_deref().map_or_else(Context::new, Context::from_carrier);
+        let trace_id = context.trace_id();
         let result = match self.handlers.get(job.kind()).cloned() {
             None => {
                 Err(Failure::retry(format!("this worker has no handler for jobs of kind `{}`", job.kind())))
             }
             Some(handler) => {
-                let context = job.trace.as_deref().map_or_else(Context::new, Context::from_carrier);
-                let work = Work::new(format!("job {}", job.kind()), context);
+                let work = Work::new(format!("job {kind}"), context);
                 // A handler's own failure is an outcome; what the boundary makes is a panic, or that it took too long.
                 let boundary = Boundary::new("job").deadline(self.job_timeout);
                 let run = boundary.run(async move { Ok::<_, seaworthy_errors::Error>(handler(job).await) });
@@ -330,6 +344,10 @@ impl Worker {
                 End::Failed { attempt, verdict, error: failure.text }
             }
         };
+        if let Some(metrics) = metrics {
+            metrics.finished(&self.name, &kind, end.outcome(), began.elapsed(), Some(trace_id));
+        }
+        drop(running);
         // Only an abort closes the channel before its senders are gone, and then nobody is left to tell.
         let _ = news.send(News::Ended { token, job: id, end }).await;
         drop(slot);

@@ -117,6 +117,11 @@ pub fn counters() -> Counters {
     INSTALLED.get().map(Handle::counters).unwrap_or_default()
 }
 
+/// What the installed pipeline logs; `None` if there is none.
+pub fn level() -> Option<String> {
+    INSTALLED.get().map(Handle::level)
+}
+
 /// Changes what the installed pipeline logs from now on: `info,shop=debug`.
 ///
 /// # Errors

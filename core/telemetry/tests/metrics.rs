@@ -44,7 +44,7 @@ fn full() -> Metrics {
     connection.failed();
     metrics.queue().enqueued("default", "fulfil", 2);
     drop(metrics.queue().running("default", "fulfil", Some(ms(20))));
-    metrics.queue().finished("default", "fulfil", JobOutcome::Completed, ms(12));
+    metrics.queue().finished("default", "fulfil", JobOutcome::Completed, ms(12), None);
     metrics.queue().ended("default", "fulfil", JobOutcome::Rescued, 1);
     metrics.queue().backlog("default", Backlog { ready: 7, oldest: ms(1_500), ..Backlog::default() });
     metrics.cache().asked("prices", CacheOutcome::Hit);

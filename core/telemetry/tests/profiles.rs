@@ -257,19 +257,21 @@ async fn the_routes_serve_profiles() {
     let counts: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert!(counts["bytes_now"].as_u64().unwrap() > 0, "{counts}");
     for (wrong, why) in [
-        ("/debug/profile/cpu?seconds=0", "a profile takes 1 to 60 seconds, and not 0\n"),
-        ("/debug/profile/cpu?seconds=61", "a profile takes 1 to 60 seconds, and not 61\n"),
-        ("/debug/profile/cpu?seconds=soon", "seconds must be a whole number, and is \"soon\"\n"),
-        (
-            "/debug/profile/cpu?frequency=5000",
-            "a CPU profile takes 1 to 1000 samples a second, and not 5000\n",
-        ),
-        ("/debug/profile/cpu?format=png", "format must be one of pprof, svg, folded, and is \"png\"\n"),
-        ("/debug/profile/allocations?seconds=-1", "seconds must be a whole number, and is \"-1\"\n"),
-        ("/debug/timelines?format=xml", "format must be one of text, json, and is \"xml\"\n"),
+        ("/debug/profile/cpu?seconds=0", "a profile takes 1 to 60 seconds, and not 0"),
+        ("/debug/profile/cpu?seconds=61", "a profile takes 1 to 60 seconds, and not 61"),
+        ("/debug/profile/cpu?seconds=soon", "seconds must be a whole number, and is \"soon\""),
+        ("/debug/profile/cpu?frequency=5000", "a CPU profile takes 1 to 1000 samples a second, and not 5000"),
+        ("/debug/profile/cpu?format=png", "format must be one of pprof, svg, folded, and is \"png\""),
+        ("/debug/profile/allocations?seconds=-1", "seconds must be a whole number, and is \"-1\""),
+        ("/debug/timelines?format=xml", "format must be one of text, json, and is \"xml\""),
     ] {
         let answer = get(wrong).await;
-        assert_eq!((answer.status, answer.text().as_str()), (StatusCode::BAD_REQUEST, why), "{wrong}");
+        let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(
+            (answer.status, problem["detail"].as_str()),
+            (StatusCode::BAD_REQUEST, Some(why)),
+            "{wrong}"
+        );
     }
 }
 
@@ -294,6 +296,6 @@ async fn the_routes_serve_timelines() {
     assert_eq!(chrome["traceEvents"][2]["name"], "cache miss");
     let answer = get("/debug/timelines/another").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    assert!(answer.text().starts_with("there is no timeline of that request"));
+    assert!(answer.text().contains("there is no timeline of that request"));
     assert_eq!(get("/debug/timelines/shop%2Forder-42?format=pdf").await.status, StatusCode::BAD_REQUEST);
 }

@@ -3,7 +3,13 @@
 use seaworthy_errors::{HTTP_CODES, Registry, TASK_CODES, codes};
 
 /// Every code that the shop can answer with, log or report.
-pub static REGISTRY: Registry = Registry::new(&[HTTP_CODES, TASK_CODES, seaworthy_queue::CODES, CODES]);
+pub static REGISTRY: Registry = Registry::new(&[
+    HTTP_CODES,
+    TASK_CODES,
+    seaworthy_telemetry::codes::CODES,
+    seaworthy_queue::CODES,
+    CODES,
+]);
 
 codes! {
     /// The codes of the shop.

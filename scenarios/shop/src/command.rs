@@ -9,7 +9,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::{bug::Bug, fulfilment::fulfil, live::Hub, relay, schema::migrate, server};
+use crate::{bug::Bug, fulfilment::fulfil, live::Hub, relay, schema::migrate, server, telemetry::Telemetry};
 
 /// How long requests and jobs that are under way get when the shop is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -46,6 +46,9 @@ enum Role {
         services: Services,
         #[command(flatten)]
         packing: Packing,
+        /// The address on which to tell health and metrics; nowhere unless given.
+        #[arg(long)]
+        listen: Option<String>,
     },
 }
 
@@ -103,17 +106,21 @@ pub async fn run_command<T: Into<OsString> + Clone>(args: impl IntoIterator<Item
 impl Shop {
     /// Runs until it is told to stop.
     pub async fn run(self) -> ExitCode {
-        let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-        let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-        let logging =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-        // Another part of the process may log already.
-        let _ = logging.try_init();
-        let outcome = match self.role {
-            Role::Serve { services, listen } => serve(services, listen).await,
-            Role::Supervise { services, listen } => supervise(&services, listen).await,
-            Role::Work { services, packing } => run_worker(services, packing).await,
+        let telemetry = match Telemetry::start() {
+            Ok(telemetry) => telemetry,
+            Err(error) => {
+                eprintln!("shop: {}", error.details());
+                return ExitCode::FAILURE;
+            }
         };
+        let outcome = match self.role {
+            Role::Serve { services, listen } => serve(services, listen, &telemetry).await,
+            Role::Supervise { services, listen } => supervise(&services, listen).await,
+            Role::Work { services, packing, listen } => {
+                run_worker(services, packing, listen, &telemetry).await
+            }
+        };
+        telemetry.end().await;
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -176,18 +183,21 @@ fn migration_met_outage(error: &seaworthy_queue::Error) -> bool {
     }
 }
 
-async fn serve(services: Services, listen: String) -> Result<(), StartError> {
+async fn serve(services: Services, listen: String, telemetry: &Telemetry) -> Result<(), StartError> {
     let mut told = pin!(told_to_stop());
     let (pool, redis) = tokio::select! {
         connected = services.connect() => connected?,
         () = &mut told => return Ok(()),
     };
     let draining = Draining::new();
-    let (hub, listening) = Hub::new(redis.clone(), draining.clone());
+    let (hub, listening) = Hub::new(redis.clone(), draining.clone(), telemetry.metrics.websocket().clone());
     tokio::spawn(listening);
-    tokio::spawn(relay::run(pool.clone(), redis.clone()));
-    let router = server::router(server::Server { pool, redis, hub });
+    let queue = Queue::new(pool.clone()).metrics(telemetry.metrics.clone());
+    let health = telemetry.health(&pool, &redis, &queue);
+    tokio::spawn(relay::run(pool.clone(), redis));
+    let router = server::router(server::Server { pool, queue, hub }, telemetry, health.clone());
     let mut server = Server::new(router).address(listen).draining(draining).deadline(DRAIN);
+    server = server.on_drain(move || health.drain());
     if Bug::DropOnRestart.is_planted() {
         server = server.linger(Duration::ZERO).deadline(Duration::ZERO);
     }
@@ -214,11 +224,22 @@ async fn supervise(services: &Services, listen: String) -> Result<(), StartError
         .await?)
 }
 
-async fn run_worker(services: Services, work: Packing) -> Result<(), StartError> {
+async fn run_worker(
+    services: Services,
+    work: Packing,
+    listen: Option<String>,
+    telemetry: &Telemetry,
+) -> Result<(), StartError> {
     let (pool, redis) = services.connect().await?;
+    let queue = Queue::new(pool.clone()).metrics(telemetry.metrics.clone());
+    let health = telemetry.health(&pool, &redis, &queue);
     tokio::spawn(relay::run(pool.clone(), redis));
+    if let Some(listen) = listen {
+        let server = Server::new(server::about(telemetry, health)).address(listen).bind().await?;
+        tokio::spawn(server.serve(std::future::pending()));
+    }
     let packing = Duration::from_millis(work.packing_ms);
-    let worker = Worker::new(Queue::new(pool.clone()))
+    let worker = Worker::new(queue)
         .concurrency(work.concurrency)
         .heartbeat(Duration::from_millis(work.heartbeat_ms), Duration::from_millis(work.lease_timeout_ms))
         .poll(Duration::from_millis(50))

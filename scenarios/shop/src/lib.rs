@@ -25,6 +25,7 @@ pub mod orders;
 pub mod relay;
 mod schema;
 mod server;
+mod telemetry;
 
 pub use bug::Bug;
 pub use command::{Shop, run_command};

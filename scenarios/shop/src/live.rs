@@ -3,12 +3,15 @@
 use std::{
     collections::{HashMap, HashSet},
     pin::pin,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::StreamExt;
-use seaworthy_telemetry::lifecycle::Draining;
+use seaworthy_telemetry::{
+    lifecycle::Draining,
+    metrics::{Connection, MessageKind, WebSocketMetrics},
+};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::{
@@ -60,6 +63,7 @@ enum News {
 pub struct Hub {
     news: broadcast::Sender<News>,
     draining: Draining,
+    metrics: WebSocketMetrics,
 }
 
 impl Hub {
@@ -67,8 +71,9 @@ impl Hub {
     pub fn new(
         redis: redis::Client,
         draining: Draining,
+        metrics: WebSocketMetrics,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let hub = Hub { news: broadcast::Sender::new(BACKLOG), draining };
+        let hub = Hub { news: broadcast::Sender::new(BACKLOG), draining, metrics };
         (hub.clone(), hub.listen(redis))
     }
 
@@ -109,7 +114,8 @@ impl Hub {
 
     /// Serves one WebSocket connection until the client goes.
     pub async fn serve(&self, pool: PgPool, socket: WebSocket) {
-        let client = Client { pool, socket, seen: HashMap::new(), stale: HashSet::new() };
+        let counted = self.metrics.opened();
+        let client = Client { pool, socket, counted, seen: HashMap::new(), stale: HashSet::new() };
         client.run(self.news.subscribe(), &self.draining).await;
     }
 }
@@ -118,6 +124,7 @@ impl Hub {
 struct Client {
     pool: PgPool,
     socket: WebSocket,
+    counted: Connection,
     seen: HashMap<Uuid, i32>,
     /// Orders whose true state is still to be read.
     stale: HashSet<Uuid>,
@@ -133,7 +140,10 @@ impl Client {
             }
             open &= tokio::select! {
                 message = self.socket.recv() => match message {
-                    Some(Ok(Message::Text(text))) => self.watch(text.as_str()).await,
+                    Some(Ok(Message::Text(text))) => {
+                        self.counted.received(MessageKind::Text);
+                        self.watch(text.as_str()).await
+                    }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => false,
                     Some(Ok(_)) => true,
                 },
@@ -211,8 +221,13 @@ impl Client {
 
     /// Whether the client took it: one that reads nothing for long is gone.
     async fn send(&mut self, text: String) -> bool {
-        timeout(SEND_DEADLINE, self.socket.send(Message::Text(text.into())))
-            .await
-            .is_ok_and(|sent| sent.is_ok())
+        let began = Instant::now();
+        let sent = timeout(SEND_DEADLINE, self.socket.send(Message::Text(text.into()))).await;
+        let taken = sent.is_ok_and(|sent| sent.is_ok());
+        match taken {
+            true => self.counted.sent(MessageKind::Text, began.elapsed()),
+            false => self.counted.failed(),
+        }
+        taken
     }
 }

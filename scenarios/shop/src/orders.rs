@@ -41,14 +41,14 @@ pub struct OrderState {
 /// # Errors
 ///
 /// [`INVALID_ORDER`]; [`NOT_PLACED`], when the order is not there; [`OUTCOME_UNKNOWN`], when it may be.
-pub async fn place(pool: &PgPool, order: &NewOrder) -> Result<(), Error> {
+pub async fn place(pool: &PgPool, queue: &Queue, order: &NewOrder) -> Result<(), Error> {
     check(order)?;
     if Bug::AcknowledgeBeforeCommit.is_planted() {
-        let (pool, order) = (pool.clone(), order.clone());
-        tokio::spawn(async move { write(&pool, &order).await });
+        let (pool, queue, order) = (pool.clone(), queue.clone(), order.clone());
+        tokio::spawn(async move { write(&pool, &queue, &order).await });
         return Ok(());
     }
-    write(pool, order).await
+    write(pool, queue, order).await
 }
 
 fn check(order: &NewOrder) -> Result<(), Error> {
@@ -66,7 +66,7 @@ fn check(order: &NewOrder) -> Result<(), Error> {
     Ok(())
 }
 
-async fn write(pool: &PgPool, order: &NewOrder) -> Result<(), Error> {
+async fn write(pool: &PgPool, queue: &Queue, order: &NewOrder) -> Result<(), Error> {
     let mut tx = pool.begin().await.or_code(&NOT_PLACED)?;
     let inserted = sqlx::query(
         "insert into shop.orders (id, customer, item, quantity, state, version) values ($1, $2, $3, $4, 'placed', 1)
@@ -86,7 +86,7 @@ async fn write(pool: &PgPool, order: &NewOrder) -> Result<(), Error> {
         if Bug::NoRetry.is_planted() {
             job = job.max_attempts(1);
         }
-        Queue::new(pool.clone()).enqueue(&mut tx, &job).await.or_code(&NOT_PLACED)?;
+        queue.enqueue(&mut tx, &job).await.or_code(&NOT_PLACED)?;
     }
     tx.commit().await.map_err(|error| {
         let code = if postgres_refused(&error) { &NOT_PLACED } else { &OUTCOME_UNKNOWN };

@@ -13,6 +13,12 @@ use seaworthy_errors::{
     Error,
     http::{Json, Path, ProblemLayer, problem_types},
 };
+use seaworthy_queue::Queue;
+use seaworthy_telemetry::{
+    health::{self, Health},
+    metrics, profiles,
+    requests::RequestLayer,
+};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::time::timeout;
@@ -22,38 +28,47 @@ use crate::{
     codes::{NO_SUCH_ORDER, OUTCOME_UNKNOWN, REGISTRY, UNREADABLE},
     live::Hub,
     orders::{self, NewOrder, OrderState},
-    relay,
+    telemetry::Telemetry,
 };
 
 /// How long a request may take; its client gives up soon after.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
-/// How long the readiness check of one service may take.
-const CHECK_DEADLINE: Duration = Duration::from_secs(1);
-
 /// The largest message of a WebSocket client, in bytes: enough for all the orders that it may watch.
 const MAX_MESSAGE: usize = 512 * 1024;
 
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) pool: PgPool,
-    pub(crate) redis: redis::Client,
+    pub(crate) queue: Queue,
     pub(crate) hub: Hub,
 }
 
-pub(crate) fn router(server: Server) -> Router {
+pub(crate) fn router(server: Server, telemetry: &Telemetry, health: Health) -> Router {
+    let counted = telemetry.metrics.clone();
+    let problems = ProblemLayer::new()
+        .reports(telemetry.reports.clone())
+        .on_fault(move |error| counted.error(error.code()));
     Router::new()
         .route("/orders", post(place_order))
         .route("/orders/{id}", get(show_order))
         .route("/ws", get(watch_orders))
-        .route("/livez", get(async || "ok"))
-        .route("/readyz", get(ready))
         .merge(problem_types(&REGISTRY))
         .with_state(server)
-        .layer(ProblemLayer::new())
+        .merge(about(telemetry, health))
+        .layer(problems)
+        .layer(RequestLayer::new(telemetry.metrics.clone()))
+}
+
+/// What orchestrators, scrapers and engineers ask a process of the shop.
+pub(crate) fn about(telemetry: &Telemetry, health: Health) -> Router {
+    Router::new()
+        .merge(health::routes(health))
+        .merge(metrics::routes(telemetry.metrics.clone()))
+        .merge(profiles::routes(telemetry.protection.clone(), &telemetry.timelines))
 }
 
 async fn place_order(State(server): State<Server>, Json(order): Json<NewOrder>) -> Result<Response, Error> {
-    let placed = timeout(REQUEST_DEADLINE, orders::place(&server.pool, &order)).await;
+    let placed = timeout(REQUEST_DEADLINE, orders::place(&server.pool, &server.queue, &order)).await;
     placed.unwrap_or_else(|_| Err(Error::new(&OUTCOME_UNKNOWN)))?;
     Ok((StatusCode::CREATED, Json(json!({ "id": order.id }))).into_response())
 }
@@ -68,23 +83,4 @@ async fn watch_orders(State(server): State<Server>, upgrade: WebSocketUpgrade) -
     upgrade
         .max_message_size(MAX_MESSAGE)
         .on_upgrade(async move |socket| server.hub.serve(server.pool, socket).await)
-}
-
-/// Ready when both services answer a real query.
-async fn ready(State(server): State<Server>) -> Response {
-    let postgres =
-        async { sqlx::query("select 1").execute(&server.pool).await.map_err(|error| error.to_string()) };
-    let redis = async {
-        let mut connection = relay::connect(&server.redis).await.map_err(|error| error.to_string())?;
-        let pong: Result<String, _> = redis::cmd("PING").query_async(&mut connection).await;
-        pong.map_err(|error| error.to_string())
-    };
-    let (postgres, redis) = tokio::join!(timeout(CHECK_DEADLINE, postgres), timeout(CHECK_DEADLINE, redis));
-    let say = |failure: Option<String>| failure.unwrap_or_else(|| "ok".to_owned());
-    let late = || format!("no answer within {CHECK_DEADLINE:?}");
-    let postgres = postgres.map_or_else(|_| Some(late()), Result::err);
-    let redis = redis.map_or_else(|_| Some(late()), Result::err);
-    let status =
-        if postgres.is_none() && redis.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "postgres": say(postgres), "redis": say(redis) }))).into_response()
 }

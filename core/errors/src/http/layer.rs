@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     error::Error as StdError,
+    fmt,
     future::Future,
     panic::{AssertUnwindSafe, Location},
     pin::Pin,
@@ -35,18 +36,32 @@ pub struct ProblemLayer {
     settings: Arc<Settings>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Settings {
     type_base: String,
     timeout: Option<Duration>,
     reports: Option<Reports>,
+    on_fault: Option<OnFault>,
+}
+
+type OnFault = Arc<dyn Fn(&Error) + Send + Sync>;
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("type_base", &self.type_base)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ProblemLayer {
     /// A layer without a time limit. Errors that are the service's fault are logged.
     pub fn new() -> Self {
         let type_base = Problem::TYPE_BASE.to_owned();
-        ProblemLayer { settings: Arc::new(Settings { type_base, timeout: None, reports: None }) }
+        ProblemLayer {
+            settings: Arc::new(Settings { type_base, timeout: None, reports: None, on_fault: None }),
+        }
     }
 
     /// Answers 504 when the rest of the application takes longer than this to begin its answer, and stops it.
@@ -64,6 +79,11 @@ impl ProblemLayer {
     /// Reports the errors that are the service's fault, instead of logging them.
     pub fn reports(self, reports: Reports) -> Self {
         self.set(|settings| settings.reports = Some(reports))
+    }
+
+    /// Calls this for every error that is the service's fault, for example to count it by its code. It must be quick.
+    pub fn on_fault(self, hook: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.set(|settings| settings.on_fault = Some(Arc::new(hook)))
     }
 
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
@@ -162,6 +182,9 @@ impl Settings {
     /// Problem details for an error that ends here: it is reported, or logged.
     fn answer(&self, error: Error, request_id: Option<&str>) -> Response {
         let response = Problem::new(&self.type_base).request_id(request_id).response(&error);
+        if let Some(hook) = self.on_fault.as_ref().filter(|_| error.is_server_fault()) {
+            hook(&error);
+        }
         match &self.reports {
             Some(reports) if error.is_server_fault() => reports.send(error),
             _ if error.is_server_fault() => {
@@ -222,8 +245,8 @@ async fn short_text(body: Body) -> Option<String> {
 #[derive(Debug)]
 struct PlainAnswer(String);
 
-impl std::fmt::Display for PlainAnswer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for PlainAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }

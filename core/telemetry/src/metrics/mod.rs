@@ -5,7 +5,7 @@
 //! use seaworthy_telemetry::metrics::{JobOutcome, Metrics};
 //!
 //! let metrics = Metrics::new("shop", "1.2.0");
-//! metrics.queue().finished("default", "fulfil", JobOutcome::Completed, Duration::from_millis(12));
+//! metrics.queue().finished("default", "fulfil", JobOutcome::Completed, Duration::from_millis(12), None);
 //!
 //! let page = metrics.to_prometheus();
 //! assert!(page.contains(r#"queue_jobs_finished_total{queue="default",kind="fulfil",outcome="completed"} 1"#));

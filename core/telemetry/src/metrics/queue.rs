@@ -11,7 +11,6 @@ use prometheus_client::{
 };
 
 use super::{Bounded, LONG_SECONDS};
-use crate::trace;
 
 type Exemplar = [(&'static str, String); 1];
 
@@ -137,9 +136,16 @@ impl QueueMetrics {
     }
 
     /// An attempt ended, after the handler took this time.
-    pub fn finished(&self, queue: &str, kind: &str, outcome: JobOutcome, took: Duration) {
+    pub fn finished(
+        &self,
+        queue: &str,
+        kind: &str,
+        outcome: JobOutcome,
+        took: Duration,
+        trace_id: Option<String>,
+    ) {
         self.finished.get([queue, kind, outcome.as_str()]).inc();
-        let exemplar = trace::current().map(|context| [("trace_id", context.trace_id())]);
+        let exemplar = trace_id.map(|id| [("trace_id", id)]);
         let now = exemplar.as_ref().map(|_| SystemTime::now());
         self.duration.get([queue, kind]).observe(took.as_secs_f64(), exemplar, now);
     }

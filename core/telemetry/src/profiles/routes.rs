@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::protection::{Protection, protect};
 use crate::{
-    codes,
+    codes, logging,
     timeline::{Timeline, Timelines},
 };
 
@@ -24,6 +24,7 @@ use crate::{
 ///
 /// - `/debug/timelines`: the latest and the slowest timelines, as text, or as JSON with `?format=json`
 /// - `/debug/timelines/{request_id}`: one as text, or with `?format=chrome` for a trace viewer
+/// - `/debug/log/level`: what is logged; `PUT` changes it (`info,shop=debug`), for a while with `?seconds=300`
 /// - `/debug/profile/cpu?seconds=5&frequency=99&format=pprof|svg|folded` (feature `profiles`)
 /// - `/debug/profile/allocations?seconds=5` (feature `profiles`)
 ///
@@ -40,7 +41,8 @@ pub fn routes(protection: Protection, timelines: &Timelines) -> Router {
     let routes = Router::new()
         .route("/debug/timelines", get(list))
         .route("/debug/timelines/{request_id}", get(one))
-        .with_state(timelines.clone());
+        .with_state(timelines.clone())
+        .route("/debug/log/level", get(level).put(set_level));
     #[cfg(feature = "profiles")]
     let routes = routes
         .route("/debug/profile/cpu", get(profiles::cpu))
@@ -102,6 +104,33 @@ async fn one(
             (name, Json(timeline.to_chrome())).into_response()
         }
         Some(other) => unknown_format(other, "text, chrome"),
+    }
+}
+
+async fn level() -> Response {
+    match logging::level() {
+        Some(level) => level.into_response(),
+        None => Error::from(logging::Error::NotStarted).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Stay {
+    seconds: Option<u64>,
+}
+
+async fn set_level(Query(Stay { seconds }): Query<Stay>, level: String) -> Response {
+    let level = level.trim();
+    let changed = match seconds {
+        Some(seconds) => logging::set_level_for(level, std::time::Duration::from_secs(seconds)),
+        None => logging::set_level(level),
+    };
+    match changed {
+        Ok(()) => format!("{level}\n").into_response(),
+        Err(error) => {
+            let text = Public::exposing(&error);
+            Error::from(error).public(text).into_response()
+        }
     }
 }
 
