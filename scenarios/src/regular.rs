@@ -1,4 +1,4 @@
-//! Customers who never rest: each sends its next request as soon as it has the answer to its last.
+//! Customers who hardly rest: each sends its next request a moment after it has the answer to its last.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -7,13 +7,15 @@ use std::{
 
 use seaworthy_factories::{Factory, Seed};
 use seaworthy_harness::{History, Operation, Outcome};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::orders::{Customer, OrderFactory};
 
 /// How often a regular customer places an order: rarely enough for the workers to keep up on any machine.
 const PLACE_EVERY: Duration = Duration::from_millis(500);
+/// The moment between two requests: long enough that a few customers don't take the whole machine, and much shorter than a restart.
+const BREATH: Duration = Duration::from_millis(10);
 /// The first order of the first one; those of the open-loop load have smaller numbers.
 const FIRST_ORDER: u64 = 1_000_000;
 
@@ -57,6 +59,7 @@ impl Regular<'_> {
             let (kind, key) = (kind.to_owned(), key.to_string());
             let outcome = outcome.unwrap_or(Outcome::TimedOut);
             history.record(Operation { kind, key, intended: began, ended: history.now(), outcome });
+            sleep(BREATH).await;
         }
     }
 }

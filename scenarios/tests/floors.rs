@@ -31,7 +31,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 11] = [
             "seaworthy-harness",
             "seaworthy-factories",
         ],
-        &["seaworthy-shop", "seaworthy-errors", "seaworthy-telemetry"],
+        &["seaworthy-shop", "seaworthy-errors"],
     ),
     (
         "seaworthy-benches",

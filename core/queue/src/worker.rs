@@ -13,7 +13,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     Backoff, Done, Error, Failure, LeasedJob, Queue,
@@ -325,10 +325,23 @@ impl Worker {
                 // A handler's own failure is an outcome; what the boundary makes is a panic, or that it took too long.
                 let boundary = Boundary::new("job").deadline(self.job_timeout);
                 let run = boundary.run(async move { Ok::<_, seaworthy_errors::Error>(handler(job).await) });
-                match work.run(run).await {
-                    Ok(result) => result,
-                    Err(error) => Err(Failure::retry(self.why_it_was_stopped(&error))),
-                }
+                let ended = async {
+                    let result = match run.await {
+                        Ok(result) => result,
+                        Err(error) => Err(Failure::retry(self.why_it_was_stopped(&error))),
+                    };
+                    // Within the work, so that the line has the ids of the request.
+                    let elapsed_ms = began.elapsed().as_millis() as u64;
+                    match &result {
+                        Ok(_) => debug!(kind, job = id.0, attempt, elapsed_ms, "a job ended"),
+                        Err(failure) => {
+                            let error = failure.text.as_str();
+                            info!(kind, job = id.0, attempt, max_attempts, elapsed_ms, error, "a job failed");
+                        }
+                    }
+                    result
+                };
+                work.run(ended).await
             }
         };
         let end = match result {

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf, time::Duration};
 
-use seaworthy_errors::{Error, JsonLines, Log, Reports};
+use seaworthy_errors::{Error, JsonLines, Log, Reports, Webhook};
 use seaworthy_queue::Queue;
 use seaworthy_telemetry::{
     health::{DiskCheck, Health, MemoryCheck, PostgresCheck, RedisCheck, backlog_check},
@@ -50,6 +50,9 @@ impl Telemetry {
         let mut reports = Reports::builder().to(Log).redact_with(|text| redaction::scrub(text).into_owned());
         if let Some(path) = env::var_os("SHOP_ERRORS_FILE") {
             reports = reports.to(JsonLines::new(PathBuf::from(path)));
+        }
+        if let Ok(url) = env::var("SHOP_ERRORS_WEBHOOK") {
+            reports = reports.to(Webhook::new(url));
         }
         Ok(Telemetry {
             metrics,
