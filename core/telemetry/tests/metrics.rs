@@ -1,5 +1,6 @@
 //! What a scraper reads: complete, well-formed, and bounded whatever clients send.
 
+mod every_family;
 mod promtool;
 
 use std::time::Duration;
@@ -11,63 +12,22 @@ use axum::{
     routing::{get, post},
 };
 use http_body_util::BodyExt as _;
-use seaworthy_errors::http_codes;
 use seaworthy_telemetry::{
-    metrics::{self, Backlog, CacheOutcome, JobOutcome, MAX_SERIES, MessageKind, Metrics, Pool, PoolState},
+    metrics::{self, CacheOutcome, MAX_SERIES, Metrics},
     requests::RequestLayer,
     trace,
 };
 use tower::ServiceExt as _;
 
-struct Fixed;
-
-impl Pool for Fixed {
-    fn state(&self) -> PoolState {
-        PoolState { idle: 3, used: 5, max: 16 }
-    }
-}
-
-/// Metrics in which every family has a series.
-fn full() -> Metrics {
-    let metrics = Metrics::new("shop", "1.2.0");
-    let ms = Duration::from_millis;
-    metrics.http().answered(
-        "GET",
-        "/orders/{id}",
-        200,
-        ms(3),
-        Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
-    );
-    let connection = metrics.websocket().opened();
-    connection.received(MessageKind::Text);
-    connection.sent(MessageKind::Binary, ms(1));
-    connection.failed();
-    metrics.queue().enqueued("default", "fulfil", 2);
-    drop(metrics.queue().running("default", "fulfil", Some(ms(20))));
-    metrics.queue().finished("default", "fulfil", JobOutcome::Completed, ms(12), None);
-    metrics.queue().ended("default", "fulfil", JobOutcome::Rescued, 1);
-    metrics.queue().backlog("default", Backlog { ready: 7, oldest: ms(1_500), ..Backlog::default() });
-    metrics.cache().asked("prices", CacheOutcome::Hit);
-    metrics.cache().loaded("prices", ms(2));
-    metrics.cache().holds("prices", 10, 2_048);
-    metrics.cache().evicted("prices", 1);
-    metrics.pool().watch("shop", Fixed);
-    metrics.pool().acquired("shop", ms(1));
-    metrics.pool().timed_out("shop");
-    metrics.pool().statement("select", ms(1));
-    metrics.error(&http_codes::UNAVAILABLE);
-    metrics
-}
-
 #[test]
 fn promtool_finds_nothing_wrong_with_a_page_that_has_every_family() {
-    let page = full().to_prometheus();
+    let page = every_family::metrics().to_prometheus();
     promtool::accepts(&["check", "metrics"], Some(&page));
 }
 
 #[test]
 fn both_formats_have_a_help_a_type_and_a_unit_for_every_family() {
-    let metrics = full();
+    let metrics = every_family::metrics();
     let of_the_process = |line: &&str| !line.contains("process_") && !line.contains("_bucket");
     let open = metrics.to_open_metrics();
     insta::assert_snapshot!(open.lines().filter(of_the_process).filter(|line| line.starts_with('#')).collect::<Vec<_>>().join("\n"), @"
@@ -234,7 +194,7 @@ async fn a_request_is_counted_by_its_route_and_carries_its_ids() {
 
 #[tokio::test]
 async fn a_scraper_gets_the_format_that_it_accepts() {
-    let metrics = full();
+    let metrics = every_family::metrics();
     for (accept, form) in [
         (
             "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
