@@ -32,6 +32,10 @@ pub mod trace;
 /// The examples of the guides are compiled, too.
 #[cfg(doctest)]
 mod guides {
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../../../docs/metrics-and-health.md")]
+    struct MetricsAndHealth;
+
     #[cfg(feature = "profiles")]
     #[doc = include_str!("../../../docs/query-log-and-profiles.md")]
     struct QueryLogAndProfiles;
