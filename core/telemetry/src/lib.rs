@@ -42,6 +42,10 @@ mod guides {
     #[doc = include_str!("../../../docs/logging.md")]
     struct Logging;
 
+    #[cfg(feature = "http")]
+    #[doc = include_str!("../../../docs/metrics-and-health.md")]
+    struct MetricsAndHealth;
+
     #[cfg(feature = "profiles")]
     #[doc = include_str!("../../../docs/query-log-and-profiles.md")]
     struct QueryLogAndProfiles;

@@ -200,6 +200,10 @@ async fn a_scraper_gets_the_format_that_it_accepts() {
             "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         ),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0, text/plain",
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
         ("text/plain", "text/plain; version=0.0.4; charset=utf-8"),
         ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
     ] {

@@ -19,8 +19,9 @@ async fn page(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let open_metrics = accepted.flat_map(|value| value.split(',')).any(|form| {
         let (form, parameters) = form.split_once(';').unwrap_or((form, ""));
-        form.trim().eq_ignore_ascii_case("application/openmetrics-text")
-            && !parameters.replace(' ', "").contains("q=0;")
+        let weight = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
+        let refused = weight.is_some_and(|weight| weight.parse() == Ok(0.0_f32));
+        form.trim().eq_ignore_ascii_case("application/openmetrics-text") && !refused
     });
     let (form, page) = if open_metrics {
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.to_open_metrics())
