@@ -30,6 +30,8 @@ use tracing::info;
 
 use crate::{
     metrics::Metrics,
+    profiles::Protection,
+    timeline::{self, Timelines},
     trace::{Context, Work},
 };
 
@@ -46,12 +48,28 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 #[derive(Debug, Clone)]
 pub struct RequestLayer {
     metrics: Metrics,
+    timelines: Option<(Timelines, Protection)>,
 }
 
 impl RequestLayer {
     /// A layer that counts into these metrics.
     pub fn new(metrics: Metrics) -> Self {
-        RequestLayer { metrics }
+        RequestLayer { metrics, timelines: None }
+    }
+
+    /// Records a timeline of every request whose header [`timeline::HEADER`] has a token that the protection admits.
+    pub fn timelines(mut self, timelines: Timelines, protection: Protection) -> Self {
+        self.timelines = Some((timelines, protection));
+        self
+    }
+
+    fn work(&self, name: String, context: Context, token: Option<&str>) -> Arc<Work> {
+        let work = Work::new(name, context);
+        let wanted = self.timelines.as_ref().zip(token);
+        match wanted.filter(|((_, protection), token)| protection.admits(token)) {
+            Some(((timelines, _), _)) => work.with_timeline(timelines),
+            None => work,
+        }
     }
 }
 
@@ -59,7 +77,7 @@ impl<S> Layer<S> for RequestLayer {
     type Service = RequestService<S>;
 
     fn layer(&self, inner: S) -> RequestService<S> {
-        RequestService { inner, metrics: self.metrics.clone() }
+        RequestService { inner, layer: self.clone() }
     }
 }
 
@@ -67,7 +85,7 @@ impl<S> Layer<S> for RequestLayer {
 #[derive(Debug, Clone)]
 pub struct RequestService<S> {
     inner: S,
-    metrics: Metrics,
+    layer: RequestLayer,
 }
 
 impl<S, B, R> Service<Request<B>> for RequestService<S>
@@ -90,17 +108,18 @@ where
         let route =
             request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
         let id = HeaderValue::from_str(context.request_id()).ok();
+        let name = format!("{} {route}", request.method());
+        let work = self.layer.work(name, context, header(&HeaderName::from_static(timeline::HEADER)));
         if let Some(id) = &id {
             // For whoever answers with it, or passes it on.
             request.headers_mut().insert(REQUEST_ID, id.clone());
         }
-        let name = format!("{} {route}", request.method());
         let answering = Answering {
             began: Instant::now(),
             method: request.method().clone(),
             route,
-            work: Work::new(name, context),
-            metrics: self.metrics.clone(),
+            work,
+            metrics: self.layer.metrics.clone(),
             status: None,
         };
         answering.metrics.http().in_flight().inc();
@@ -108,10 +127,16 @@ where
         Box::pin(async move {
             let mut answering = answering;
             let work = answering.work.clone();
-            let mut outcome = work.run(running).await;
+            let answered = async {
+                let outcome = running.await;
+                if let Ok(response) = &outcome {
+                    work.set_status(response.status().as_str());
+                }
+                outcome
+            };
+            let mut outcome = work.run(answered).await;
             if let Ok(response) = &mut outcome {
                 answering.status = Some(response.status().as_u16());
-                work.set_status(response.status().as_str());
                 response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
                 let traceparent = HeaderValue::from_str(&work.context().traceparent()).ok();
                 response.headers_mut().extend(traceparent.map(|value| (TRACEPARENT, value)));

@@ -14,7 +14,9 @@ use axum::{
 use http_body_util::BodyExt as _;
 use seaworthy_telemetry::{
     metrics::{self, CacheOutcome, MAX_SERIES, Metrics},
+    profiles::Protection,
     requests::RequestLayer,
+    timeline::{self, Timelines},
     trace,
 };
 use tower::ServiceExt as _;
@@ -212,4 +214,23 @@ async fn a_scraper_gets_the_format_that_it_accepts() {
         let response = app(&metrics).oneshot(scrape).await.unwrap();
         assert_eq!(response.headers()["content-type"], form, "{accept}");
     }
+}
+
+#[tokio::test]
+async fn a_request_with_the_right_token_leaves_a_timeline() {
+    const TOKEN: &str = "a-token-for-the-debug-routes";
+    let timelines = Timelines::new(timeline::Settings::default());
+    let layer = RequestLayer::new(Metrics::new("shop", "1.2.0"));
+    let layer = layer.timelines(timelines.clone(), Protection::token(TOKEN).unwrap());
+    let app = Router::new().route("/orders/{id}", get(async || timeline::mark("cache miss"))).layer(layer);
+    for token in [None, Some("another-token-altogether"), Some(TOKEN)] {
+        let mut wanted = request(Method::GET, "/orders/42");
+        wanted.headers_mut().extend(token.map(|token| {
+            (timeline::HEADER.parse::<axum::http::HeaderName>().unwrap(), token.parse().unwrap())
+        }));
+        app.clone().oneshot(wanted).await.unwrap();
+    }
+    let latest = timelines.latest();
+    assert_eq!(latest.len(), 1);
+    assert_eq!((latest[0].name.as_str(), latest[0].status.as_str()), ("GET /orders/{id}", "200"));
 }

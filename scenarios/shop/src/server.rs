@@ -48,6 +48,8 @@ pub(crate) fn router(server: Server, telemetry: &Telemetry, health: Health) -> R
     let problems = ProblemLayer::new()
         .reports(telemetry.reports.clone())
         .on_fault(move |error| counted.error(error.code()));
+    let requests = RequestLayer::new(telemetry.metrics.clone())
+        .timelines(telemetry.timelines.clone(), telemetry.protection.clone());
     Router::new()
         .route("/orders", post(place_order))
         .route("/orders/{id}", get(show_order))
@@ -56,7 +58,7 @@ pub(crate) fn router(server: Server, telemetry: &Telemetry, health: Health) -> R
         .with_state(server)
         .merge(about(telemetry, health))
         .layer(problems)
-        .layer(RequestLayer::new(telemetry.metrics.clone()))
+        .layer(requests)
 }
 
 /// What orchestrators, scrapers and engineers ask a process of the shop.

@@ -87,7 +87,7 @@ async fn play(chosen: &[Scenario], provider: ProviderChoice, seed: u64) -> Resul
         let played = voyage.play(scenario, |progress| line.show(&describe(scenario, &progress))).await;
         let played = played.map_err(|error| {
             line.end();
-            environment(&format!("{} could not be played: {error}", scenario.name))
+            environment(&format!("{} could not be played: {}: {error}", scenario.name, error.code()))
         })?;
         if provider_line.is_empty() && !played.provider.is_empty() {
             provider_line = played.provider;
