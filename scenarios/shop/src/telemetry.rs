@@ -19,6 +19,8 @@ use sqlx::PgPool;
 const POOL: &str = "shop";
 /// How often the components' health is looked at, at most.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
+/// How often the queue is counted for the metrics.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// A backlog that somebody should look at.
 const LONG_BACKLOG: (u64, Duration) = (1_000, Duration::from_secs(60));
 
@@ -67,6 +69,7 @@ impl Telemetry {
     /// The health of a process of the shop that works with these services.
     pub(crate) fn health(&self, pool: &PgPool, redis: &redis::Client, queue: &Queue) -> Health {
         self.metrics.pool().watch(POOL, pool.clone());
+        tokio::spawn(count(queue.clone()));
         let queue = queue.clone();
         let waiting = async move |queue: Queue| {
             let backlog = queue.backlog("default").await?;
@@ -89,5 +92,15 @@ impl Telemetry {
         let queries = self.queries.clone();
         // It blocks its thread.
         let _ = tokio::task::spawn_blocking(move || queries.flush(PATIENCE)).await;
+    }
+}
+
+/// Keeps the metrics of what waits in the queue up to date, whoever else asks.
+async fn count(queue: Queue) {
+    loop {
+        if let Err(error) = queue.backlog("default").await {
+            tracing::debug!(%error, "the queue can't be counted");
+        }
+        tokio::time::sleep(COUNT_EVERY).await;
     }
 }
