@@ -40,7 +40,7 @@ impl Faults {
     pub(crate) fn now(&mut self) -> Vec<ToxicKind> {
         let setup = self.setup.borrow_and_update();
         let mine = setup.toxics.iter().filter(|toxic| toxic.stream == self.stream);
-        mine.filter(|toxic| applies(toxic, self.seed)).map(|toxic| toxic.kind).collect()
+        mine.filter(|toxic| applies(toxic, self.seed)).map(|toxic| toxic.kind.clone()).collect()
     }
 
     /// Waits for the next change of the proxy's toxics.

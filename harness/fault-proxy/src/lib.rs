@@ -37,6 +37,8 @@ mod connection;
 mod error;
 mod faults;
 mod link;
+mod messages;
+mod postgres;
 mod proxies;
 mod proxy;
 mod toxic;
@@ -45,6 +47,13 @@ mod toxic;
 pub mod api;
 
 pub use error::Error;
+pub use messages::{
+    Action, Frame, MAX_TEXT, MessageFault, MessageToxic, Messages, Postgres, Redis, WebSocket, When, Which,
+};
 pub use proxies::Proxies;
 pub use proxy::{Proxy, ProxyConfig};
+
+/// How long a reordered message waits for the next one to overtake it.
+pub const REORDER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 pub use toxic::{Stream, Toxic, ToxicKind};

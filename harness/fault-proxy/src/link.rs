@@ -100,7 +100,7 @@ impl Link {
                     plan.blackhole = Some(plan.blackhole.flatten().into_iter().chain(deadline).min());
                 }
                 // The connection as a whole looks after resets.
-                ToxicKind::ResetPeer { .. } | ToxicKind::Noop => {}
+                _ => {}
             }
         }
         plan

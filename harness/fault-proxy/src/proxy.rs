@@ -209,8 +209,9 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::ToxicExists`] and [`Error::Toxicity`].
-    pub fn add_toxic(&self, toxic: Toxic) -> Result<(), Error> {
+    /// [`Error::ToxicExists`], [`Error::Toxicity`] and [`Error::Attribute`].
+    pub fn add_toxic(&self, toxic: impl Into<Toxic>) -> Result<(), Error> {
+        let toxic = toxic.into();
         toxic.validate()?;
         let name = toxic.name();
         self.edit_toxics(|toxics| {
@@ -226,8 +227,9 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::ToxicNotFound`] and [`Error::Toxicity`].
-    pub fn update_toxic(&self, toxic: Toxic) -> Result<(), Error> {
+    /// [`Error::ToxicNotFound`], [`Error::Toxicity`] and [`Error::Attribute`].
+    pub fn update_toxic(&self, toxic: impl Into<Toxic>) -> Result<(), Error> {
+        let toxic = toxic.into();
         toxic.validate()?;
         let name = toxic.name();
         self.edit_toxics(|toxics| {
