@@ -13,15 +13,17 @@
 //! # }
 //! ```
 
+mod interleaved;
 mod plain_queue;
 
 use std::{io, net::SocketAddr};
 
 use tokio::{
-    io::copy_bidirectional_with_sizes,
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes},
     net::{TcpListener, TcpStream},
 };
 
+pub use interleaved::{Measured, interleaved, micros};
 pub use plain_queue::PlainQueue;
 
 /// What the plain proxy reads at once, as much as ours does.
@@ -41,6 +43,36 @@ pub async fn echo_server() -> io::Result<SocketAddr> {
                 let _ = socket.set_nodelay(true);
                 let (mut read, mut write) = socket.split();
                 tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// A server on the loopback interface that throws away what it gets: each transfer is its length, eight bytes with the highest first,
+/// and so many bytes; it answers one byte when it has them.
+///
+/// # Errors
+///
+/// When no port can be listened on.
+pub async fn sink_server() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 256 * 1024];
+                while let Ok(mut left) = socket.read_u64().await {
+                    while left > 0 {
+                        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                        match socket.read(&mut buffer[..most]).await? {
+                            0 => return Ok(()),
+                            length => left -= length as u64,
+                        }
+                    }
+                    socket.write_u8(1).await?;
+                }
+                io::Result::Ok(())
             });
         }
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{Action, Error, MessageFault, MessageToxic, Messages};
 
 /// The direction that a toxic works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     /// From the client to the server.
     Upstream,
