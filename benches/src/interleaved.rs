@@ -40,7 +40,9 @@ pub fn interleaved<const WAYS: usize>(
     rounds: usize,
     mut measure: impl FnMut(&'static str) -> f64,
 ) -> [Measured; WAYS] {
-    names.map(|name| drop(measure(name)));
+    for name in names {
+        let _warm = measure(name);
+    }
     let mut measured = names.map(|name| Measured { name, results: Vec::new() });
     for round in 0..rounds {
         for turn in 0..WAYS {

@@ -99,6 +99,7 @@ mod linux {
             from: &TcpStream,
             to: &TcpStream,
             count: &Direction,
+            position: &mut u64,
         ) -> Poll<Moved> {
             let Some(pipe) = &mut self.pipe else { return Poll::Ready(Moved::Little) };
             for _ in 0..TURNS {
@@ -109,6 +110,7 @@ mod linux {
                     Ok(0) => return Poll::Ready(Moved::End),
                     Ok(length) => {
                         count.received(length);
+                        *position += length as u64;
                         if length < LITTLE {
                             return match ready!(pipe.poll_empty(cx, to, count)) {
                                 Ok(()) => Poll::Ready(Moved::Little),
@@ -212,6 +214,7 @@ mod elsewhere {
             _from: &TcpStream,
             _to: &TcpStream,
             _count: &Direction,
+            _position: &mut u64,
         ) -> Poll<Moved> {
             Poll::Ready(Moved::Little)
         }

@@ -28,12 +28,12 @@ struct Slot {
 impl Chain {
     /// Whether a stream with these toxics needs a chain at all.
     pub(crate) fn is_needed(meetings: &Meetings, stream: Stream) -> bool {
-        meetings.iter().any(|met| stages::stage(met, stream).is_some())
+        meetings.iter().any(|met| stages::has_stage(met, stream))
     }
 
     /// Takes over the toxics as they are now. Stages whose toxic did not change keep what they hold and know; what the
     /// others hold goes on.
-    pub(crate) fn rebuild(&mut self, meetings: &Meetings, stream: Stream) {
+    pub(crate) fn rebuild(&mut self, meetings: &Meetings, stream: Stream, at_start: bool) {
         let is_wanted = |slot: &Slot| meetings.iter().any(|met| Arc::ptr_eq(&met.installed, &slot.installed));
         for at in (0..self.slots.len()).rev() {
             if !is_wanted(&self.slots[at]) && !self.slots[at].lingers {
@@ -46,7 +46,7 @@ impl Chain {
             if let Some(at) = known {
                 // What lingers before it stays before it.
                 self.slots.extend(old.drain(..=at));
-            } else if let Some(stage) = stages::stage(met, stream) {
+            } else if let Some(stage) = stages::stage(met, stream, at_start) {
                 let (installed, input) = (met.installed.clone(), Queue::default());
                 self.slots.push(Slot { installed, input, stage, lingers: false });
             }

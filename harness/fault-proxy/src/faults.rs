@@ -8,6 +8,7 @@ use std::{
 use crate::{
     Toxic,
     decisions::{Decided, Dice, Identity},
+    protocol::Plan,
 };
 
 /// What every connection of a proxy looks at, and wakes up for when it changes.
@@ -41,6 +42,8 @@ pub(crate) struct Met {
     pub(crate) since: Instant,
     pub(crate) applies: bool,
     pub(crate) dice: Dice,
+    /// What both directions know of messages that failed.
+    pub(crate) plan: Plan,
 }
 
 /// The toxics that a connection has met and that are still in place, in their order.
@@ -78,5 +81,5 @@ fn meet(installed: &Arc<Installed>, identity: &Identity, now: Instant, is_new: b
     if toxicity < 1.0 && is_new {
         dice.note(0, || Decided::Applies(applies));
     }
-    Met { installed: installed.clone(), since: now, applies, dice }
+    Met { installed: installed.clone(), since: now, applies, dice, plan: Plan::default() }
 }

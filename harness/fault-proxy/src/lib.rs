@@ -45,7 +45,7 @@ mod error;
 mod faults;
 mod link;
 mod messages;
-mod postgres;
+mod protocol;
 mod proxies;
 mod proxy;
 mod queue;

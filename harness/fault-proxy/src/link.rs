@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
@@ -31,6 +31,8 @@ use crate::{
 const READ: usize = 64 * 1024;
 /// Bytes that are read at once when toxics look at them: as much as Toxiproxy's chunks hold.
 const CHUNK: usize = 32 * 1024;
+/// Chunks that are written in one go.
+const SLICES: usize = 32;
 /// Reads before other connections have their turn.
 const TURNS: usize = 16;
 
@@ -82,7 +84,7 @@ impl Link {
             }
         }
         if let Some(chain) = &mut self.chain {
-            chain.rebuild(meetings, self.stream);
+            chain.rebuild(meetings, self.stream, self.position == 0);
         }
     }
 
@@ -136,7 +138,8 @@ impl Link {
     }
 
     fn poll_bulk(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>) -> Poll<Option<End>> {
-        let moved = ready!(self.bulk.poll_move(cx, sockets.from, sockets.to, sockets.count));
+        let moved =
+            ready!(self.bulk.poll_move(cx, sockets.from, sockets.to, sockets.count, &mut self.position));
         // The pipe is empty now, unless the receiver is gone.
         let _ = self.bulk.poll_stop(cx, sockets.to, sockets.count);
         Poll::Ready(match moved {
@@ -188,8 +191,15 @@ impl Link {
         ready!(self.poll_unsent(cx, sockets))?;
         let Some(chain) = &mut self.chain else { return Poll::Ready(Ok(false)) };
         let mut wrote = false;
-        while let Some(chunk) = chain.out.front() {
-            let written = match Pin::new(&mut *sockets.to).poll_write(cx, &chunk.bytes) {
+        while !chain.out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let chunks = chain.out.next_to_send();
+            let count = slices
+                .iter_mut()
+                .zip(chunks)
+                .map(|(slice, chunk)| *slice = IoSlice::new(&chunk.bytes))
+                .count();
+            let written = match Pin::new(&mut *sockets.to).poll_write_vectored(cx, &slices[..count]) {
                 Poll::Ready(written) => written?,
                 Poll::Pending => break,
             };
@@ -215,7 +225,7 @@ impl Link {
                 Poll::Ready(Ok(length)) => {
                     sockets.count.received(length);
                     let bytes = Bytes::copy_from_slice(&buffer[..length]);
-                    chain.push(Chunk { bytes, arrived: now, position: self.position });
+                    chain.push(Chunk { position: self.position, ..Chunk::new(bytes, now) });
                     self.position += length as u64;
                 }
             }

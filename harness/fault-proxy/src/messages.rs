@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use crate::{Stream, Toxic, ToxicKind, postgres};
+use crate::{Stream, Toxic, ToxicKind, protocol::postgres};
 
 /// The longest text that a matcher looks for and the longest error that is injected, in bytes.
 pub const MAX_TEXT: usize = 1024;
@@ -282,7 +282,29 @@ impl Messages {
     }
 }
 
+impl Action {
+    /// The action's name on the wire, for example `duplicate`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Fail { .. } => "fail",
+            Action::Delay(_) => "delay",
+            Action::Cut => "cut",
+            Action::Drop => "drop",
+            Action::Duplicate => "duplicate",
+            Action::Reorder => "reorder",
+        }
+    }
+}
+
 impl MessageFault {
+    /// The error of a failing message, if it is not the default.
+    pub(crate) fn error(&self) -> Option<&str> {
+        match &self.action {
+            Action::Fail { error } => error.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Checks what can't be told from the types; `Err` has the attribute and what is wrong with it.
     pub(crate) fn check(&self, stream: Stream) -> Result<(), (&'static str, String)> {
         for (attribute, text) in self.messages.texts() {
@@ -294,7 +316,7 @@ impl MessageFault {
             }
         }
         if let Messages::Postgres(messages) = &self.messages {
-            postgres::check(messages)?;
+            postgres::check(messages, matches!(self.action, Action::Fail { .. }))?;
         }
         let natural = self.messages.default_stream();
         if stream != natural && !matches!(self.messages, Messages::WebSocket(_)) {

@@ -16,9 +16,16 @@ pub(crate) struct Chunk {
     pub(crate) arrived: Instant,
     /// Where the chunk began in the stream as it arrived.
     pub(crate) position: u64,
+    /// It is to be sent on its own, not in one go with its neighbours.
+    pub(crate) is_apart: bool,
 }
 
 impl Chunk {
+    /// Bytes that did not arrive, but were made up.
+    pub(crate) fn new(bytes: Bytes, now: Instant) -> Chunk {
+        Chunk { bytes, arrived: now, position: 0, is_apart: false }
+    }
+
     /// Takes the first `length` bytes away.
     pub(crate) fn split_to(&mut self, length: usize) -> Chunk {
         let bytes = self.bytes.split_to(length);
@@ -84,8 +91,16 @@ impl Queue {
         }
     }
 
-    pub(crate) fn front(&self) -> Option<&Chunk> {
-        self.chunks.front()
+    /// The chunks that may be sent in one go.
+    pub(crate) fn next_to_send(&self) -> impl Iterator<Item = &Chunk> {
+        let alone = self.chunks.front().is_some_and(|chunk| chunk.is_apart);
+        let most = if alone { 1 } else { usize::MAX };
+        self.chunks
+            .iter()
+            .take(most)
+            .enumerate()
+            .take_while(|(n, chunk)| *n == 0 || !chunk.is_apart)
+            .map(|(_, chunk)| chunk)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

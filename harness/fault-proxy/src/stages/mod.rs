@@ -7,6 +7,7 @@ mod bandwidth;
 mod corrupt;
 mod delay;
 mod limit_data;
+mod messages;
 mod slicer;
 mod slow_close;
 mod stall;
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Stream, ToxicKind, faults::Met, queue::Queue};
+use crate::{Stream, ToxicKind, faults::Met, protocol, queue::Queue};
 pub(crate) use swallow::LINGER;
 
 /// One toxic at work.
@@ -40,13 +41,29 @@ pub(crate) enum Retired {
     Closes,
 }
 
-/// The stage of a toxic on this stream, if it has one there.
-pub(crate) fn stage(met: &Met, stream: Stream) -> Option<Box<dyn Stage>> {
+/// Whether a toxic has a stage on this stream.
+pub(crate) fn has_stage(met: &Met, stream: Stream) -> bool {
+    stage(met, stream, false).is_some()
+}
+
+/// The stage of a toxic on this stream, if it has one there. `at_start`: no byte has passed yet.
+pub(crate) fn stage(met: &Met, stream: Stream, at_start: bool) -> Option<Box<dyn Stage>> {
     let toxic = &met.installed.toxic;
     let dice = met.dice.clone();
     // A blackhole has no direction.
     if toxic.kind == ToxicKind::Blackhole {
         return Some(Box::new(swallow::Swallow::new(None)));
+    }
+    if let ToxicKind::Message(fault) = &toxic.kind {
+        let plan = met.plan.clone();
+        let (protocol, fault) = match toxic.stream == stream {
+            true => {
+                let protocol = protocol::requests(fault, stream, at_start, plan);
+                (protocol, Some((fault.clone(), met.installed.clone())))
+            }
+            false => (protocol::answers(fault, at_start, plan)?, None),
+        };
+        return Some(Box::new(messages::OnMessages::new(protocol, fault, dice)));
     }
     if toxic.stream != stream {
         return None;
@@ -119,7 +136,7 @@ mod testing {
 
         pub(super) fn give(&mut self, bytes: &[u8]) {
             let chunk =
-                Chunk { bytes: Bytes::copy_from_slice(bytes), arrived: self.now, position: self.position };
+                Chunk { position: self.position, ..Chunk::new(Bytes::copy_from_slice(bytes), self.now) };
             self.position += bytes.len() as u64;
             self.input.push(chunk);
         }

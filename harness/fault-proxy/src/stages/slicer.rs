@@ -72,7 +72,8 @@ impl Stage for Slicer {
                 let rng = self.dice.at(rest.position);
                 self.cutting = Some(Cutting { parts: vec![rest.len()], rest, rng });
             }
-            if let Some(slice) = self.next_slice() {
+            if let Some(mut slice) = self.next_slice() {
+                slice.is_apart = true;
                 output.push(slice);
                 self.waits_until = (!self.delay.is_zero()).then(|| later(now, self.delay));
             }

@@ -86,7 +86,7 @@ mod tests {
         let stall = Stall::new(0.5, ms(200), dice(5));
         let mut lost = |position| {
             let bytes = bytes::Bytes::from_static(b"x");
-            stall.is_lost(&Chunk { bytes, arrived: Instant::now(), position })
+            stall.is_lost(&Chunk { position, ..Chunk::new(bytes, Instant::now()) })
         };
         let forwards: Vec<bool> = (0..50).map(&mut lost).collect();
         let mut backwards: Vec<bool> = (0..50).rev().map(&mut lost).collect();
