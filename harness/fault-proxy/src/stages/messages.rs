@@ -293,3 +293,6 @@ impl Stage for OnMessages {
         if is_amid && !self.is_foreign { Retired::Lingers } else { Retired::Gone }
     }
 }
+
+#[cfg(test)]
+mod tests;
