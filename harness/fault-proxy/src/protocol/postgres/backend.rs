@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    super::{Advance, Foreign, Look, Plan, Protocol},
+    super::{Advance, Foreign, HEAD, Look, Plan, Protocol},
     BACKEND, Framing, WHOLE, message, starts_with, tag_in, text_at,
 };
 use crate::{Postgres, When};
@@ -100,6 +100,10 @@ impl Protocol for Backend {
             }
         }
         self.framing.advance(bytes)
+    }
+
+    fn head(&self) -> usize {
+        if self.text.is_empty() { 5 } else { HEAD }
     }
 
     fn look(&mut self, head: &[u8]) -> Look {

@@ -100,6 +100,10 @@ impl Protocol for Replies {
         Ok(Advance { used, complete: false })
     }
 
+    fn head(&self) -> usize {
+        1
+    }
+
     fn look(&mut self, head: &[u8]) -> Look {
         // A push answers nothing.
         if head.first() == Some(&b'>') {
