@@ -52,7 +52,7 @@ fn sqlstate(outcome: Result<(), sqlx::Error>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_is_cut_after_sending_is_committed_and_the_client_never_hears() {
     let stack = postgres().await;
-    let proxy = stack.postgres().proxy().unwrap();
+    let proxy = stack.postgres().proxy().unwrap().clone();
     let mut client = PgConnection::connect(&stack.postgres().url()).await.unwrap();
     insert(&mut client, 1).await.unwrap();
 
@@ -93,7 +93,7 @@ async fn a_prepared_insert_that_is_cut_after_sending_takes_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_fails_with_the_sqlstate_and_the_connection_lives_on() {
     let stack = postgres().await;
-    let proxy = stack.postgres().proxy().unwrap();
+    let proxy = stack.postgres().proxy().unwrap().clone();
     let mut client = PgConnection::connect(&stack.postgres().url()).await.unwrap();
 
     proxy.add_toxic(Toxic::fail(OnPostgres::query("insert")).with_error("40001").nth(1).named("a")).unwrap();
@@ -112,14 +112,15 @@ async fn a_statement_fails_with_the_sqlstate_and_the_connection_lives_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_command_fails_waits_or_is_lost_with_its_connection() {
     let stack = Stack::builder().provider(ProviderChoice::Native).redis(Redis::new()).start().await.unwrap();
-    let proxy = stack.redis().proxy().unwrap();
+    let proxy = stack.redis().proxy().unwrap().clone();
     let connect = async |url: String| {
         redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
     };
     let mut direct = connect(stack.redis().direct_url()).await;
     let mut client = connect(stack.redis().url()).await;
-    let mut incr = async |client: &mut redis::aio::MultiplexedConnection| {
-        let asking = redis::cmd("INCR").arg("n").query_async::<i64>(client);
+    let incr = async |client: &mut redis::aio::MultiplexedConnection| {
+        let mut command = redis::cmd("INCR");
+        let asking = command.arg("n").query_async::<i64>(client);
         timeout(DEADLINE, asking).await.expect("an answer or an end within the deadline")
     };
 
