@@ -267,14 +267,14 @@ struct Attributes {
 impl ToxicBody {
     fn of(toxic: &Toxic) -> Self {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).ok();
-        let attributes = match toxic.kind() {
+        let attributes = match *toxic.kind() {
             ToxicKind::Latency { latency, jitter } => {
                 Attributes { latency: millis(latency), jitter: millis(jitter), timeout: None }
             }
             ToxicKind::Timeout { timeout } | ToxicKind::ResetPeer { timeout } => {
                 Attributes { timeout: millis(timeout), ..Attributes::default() }
             }
-            ToxicKind::Noop => Attributes::default(),
+            _ => Attributes::default(),
         };
         ToxicBody {
             name: Some(toxic.name()),
@@ -359,7 +359,9 @@ impl From<Error> for Refusal {
             Error::ToxicNotFound { .. } => (StatusCode::NOT_FOUND, "toxic not found".to_owned()),
             Error::ProxyExists(_) => (StatusCode::CONFLICT, "proxy already exists".to_owned()),
             Error::ToxicExists { .. } => (StatusCode::CONFLICT, "toxic already exists".to_owned()),
-            Error::Toxicity(_) => (StatusCode::BAD_REQUEST, format!("bad request body: {error}")),
+            Error::Toxicity(_) | Error::Attribute { .. } => {
+                (StatusCode::BAD_REQUEST, format!("bad request body: {error}"))
+            }
             Error::Listen { .. } => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         };
         Refusal { status, text }

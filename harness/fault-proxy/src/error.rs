@@ -31,6 +31,16 @@ pub enum Error {
     /// The toxicity is not a share between 0 and 1.
     #[error("toxicity {0} is not between 0 and 1")]
     Toxicity(f64),
+    /// An attribute of a toxic has a value that means nothing.
+    #[error("toxic `{toxic}`: attribute `{attribute}` {why}")]
+    Attribute {
+        /// The toxic's name.
+        toxic: String,
+        /// The attribute's name on the HTTP API.
+        attribute: &'static str,
+        /// What is wrong with it, and what is right.
+        why: String,
+    },
     /// The proxy could not listen.
     #[error("proxy `{proxy}` can't listen on {address}: {source}")]
     Listen {

@@ -1,78 +1,85 @@
-//! The faults that apply to one connection, as they are now, and the randomness behind them.
+//! The toxics of a proxy as its connections see them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
-use rand::{RngExt as _, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use tokio::{sync::watch, time::Instant};
-
-use crate::{Stream, Toxic, ToxicKind};
+use crate::{
+    Toxic,
+    decisions::{Decided, Dice, Identity},
+    protocol::Plan,
+};
 
 /// What every connection of a proxy looks at, and wakes up for when it changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     /// Connections of an older epoch close at once.
     pub(crate) epoch: u64,
-    pub(crate) toxics: Arc<[Toxic]>,
+    pub(crate) toxics: Arc<[Arc<Installed>]>,
 }
 
-/// `start + wait`, or a day from `start` when the sum would overflow the clock.
-pub(crate) fn later(start: Instant, wait: Duration) -> Instant {
-    const A_DAY: Duration = Duration::from_secs(86_400);
-    start.checked_add(wait).unwrap_or(start + A_DAY)
+/// A toxic in place. A changed toxic is a new one of the same name.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) toxic: Toxic,
+    pub(crate) name: Arc<str>,
+    /// How often a fault on messages happened, over all connections.
+    pub(crate) hits: AtomicU64,
 }
 
-/// The faults of one stream of one connection, as they are now.
-pub(crate) struct Faults {
-    seed: u64,
-    stream: Stream,
-    setup: watch::Receiver<Setup>,
-    jitter: ChaCha8Rng,
-}
-
-impl Faults {
-    pub(crate) fn new(seed: u64, stream: Stream, setup: watch::Receiver<Setup>) -> Self {
-        let jitter = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(stream.as_str().as_bytes()));
-        Faults { seed, stream, setup, jitter }
-    }
-
-    /// Every kind of fault that applies to this stream now.
-    pub(crate) fn now(&mut self) -> Vec<ToxicKind> {
-        let setup = self.setup.borrow_and_update();
-        let mine = setup.toxics.iter().filter(|toxic| toxic.stream == self.stream);
-        mine.filter(|toxic| applies(toxic, self.seed)).map(|toxic| toxic.kind).collect()
-    }
-
-    /// Waits for the next change of the proxy's toxics.
-    pub(crate) async fn changed(&mut self) {
-        if self.setup.changed().await.is_err() {
-            std::future::pending().await
-        }
-    }
-
-    /// A deviation between `-jitter` and `+jitter`, as `latency + deviation`, never below zero.
-    pub(crate) fn delay(&mut self, latency: Duration, jitter: Duration) -> Duration {
-        if jitter.is_zero() {
-            return latency;
-        }
-        let jitter = u64::try_from(jitter.as_micros()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4);
-        let moved = Duration::from_micros(self.jitter.random_range(0..=2 * jitter));
-        latency.saturating_add(moved).saturating_sub(Duration::from_micros(jitter))
+impl Installed {
+    pub(crate) fn new(toxic: Toxic) -> Arc<Self> {
+        let name = toxic.name().into();
+        Arc::new(Installed { toxic, name, hits: AtomicU64::new(0) })
     }
 }
 
-/// Whether a toxic applies to the connection with this seed: the same answer as often as it is asked.
-pub(crate) fn applies(toxic: &Toxic, seed: u64) -> bool {
-    if toxic.toxicity >= 1.0 {
-        return true;
-    }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(toxic.name().as_bytes()));
-    rng.random::<f64>() < toxic.toxicity
+/// A toxic that a connection has met.
+#[derive(Debug, Clone)]
+pub(crate) struct Met {
+    pub(crate) installed: Arc<Installed>,
+    pub(crate) since: Instant,
+    pub(crate) applies: bool,
+    pub(crate) dice: Dice,
+    /// What both directions know of messages that failed.
+    pub(crate) plan: Plan,
 }
 
-/// FNV-1a, by Fowler, Noll and Vo: spreads names and numbers over seeds.
-pub(crate) fn fnv1a<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// The toxics that a connection has met and that are still in place, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Meetings {
+    met: Vec<Met>,
+}
+
+impl Meetings {
+    /// Looks at the toxics again: those that were there stay as they are, whatever happened to others.
+    pub(crate) fn update(&mut self, toxics: &[Arc<Installed>], identity: &Identity, now: Instant) {
+        let old = std::mem::take(&mut self.met);
+        self.met = toxics
+            .iter()
+            .map(|installed| {
+                let known = old.iter().find(|met| met.installed.name == installed.name);
+                match known {
+                    Some(met) if Arc::ptr_eq(&met.installed, installed) => met.clone(),
+                    _ => meet(installed, identity, now, known.is_none()),
+                }
+            })
+            .collect();
+    }
+
+    /// The toxics that apply to the connection.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Met> {
+        self.met.iter().filter(|met| met.applies)
+    }
+}
+
+fn meet(installed: &Arc<Installed>, identity: &Identity, now: Instant, is_new: bool) -> Met {
+    let Toxic { stream, toxicity, .. } = installed.toxic;
+    let dice = identity.dice(&installed.name, stream);
+    let applies = toxicity >= 1.0 || dice.applies(toxicity);
+    if toxicity < 1.0 && is_new {
+        dice.note(0, || Decided::Applies(applies));
+    }
+    Met { installed: installed.clone(), since: now, applies, dice, plan: Plan::default() }
 }

@@ -29,22 +29,43 @@
 //!
 //! # What is random, and what is not
 //!
-//! Whether a toxic with a toxicity below 1 applies to a connection, and how much jitter a chunk gets, comes
-//! from the seed of [`Proxies::with_seed`], the proxy's name, the connection's number and the toxic's name.
-//! The decision is taken once per connection and sticks.
+//! Every random decision comes from the seed of [`Proxies::with_seed`], the proxy's name, the connection's number
+//! (counted from 0 in the order of acceptance), the toxic's name and stream, and the position in the stream. It
+//! does not depend on the time or on other connections. Whether a toxic applies to a connection is decided once and
+//! sticks. [`Proxies::decisions`] is the log of all that, for comparing runs.
 
+mod accept;
+mod alarm;
+mod bulk;
+mod chain;
 mod connection;
+mod decisions;
+mod engine;
 mod error;
 mod faults;
 mod link;
+mod messages;
+mod protocol;
 mod proxies;
 mod proxy;
+mod queue;
+mod stages;
 mod toxic;
+mod traffic;
 
 #[cfg(feature = "api")]
 pub mod api;
 
+pub use decisions::{Decided, Decision, DecisionLog};
 pub use error::Error;
+pub use messages::{
+    Action, Frame, MAX_TEXT, MessageFault, MessageToxic, Messages, Postgres, Redis, WebSocket, When, Which,
+};
 pub use proxies::Proxies;
 pub use proxy::{Proxy, ProxyConfig};
+
+/// How long a reordered message waits for the next one to overtake it.
+pub const REORDER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
 pub use toxic::{Stream, Toxic, ToxicKind};
+pub use traffic::Traffic;

@@ -1,218 +1,261 @@
 //! One direction of a connection: bytes in, faults applied, bytes out.
+//!
+//! Without toxics, bytes go from socket to socket at once: through a buffer that the thread's links share, or, when there is much, through
+//! the kernel alone ([`Bulk`]). A link holds memory of its own only while the receiver is slower than the sender, or for
+//! its toxics.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
+use bytes::Bytes;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    time::{Instant, sleep_until},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
 };
 
 use crate::{
-    ToxicKind,
-    faults::{Faults, later},
+    Stream,
+    bulk::{Bulk, Moved},
+    chain::Chain,
+    faults::Meetings,
+    queue::{Chunk, End},
+    traffic::Direction,
 };
 
 /// Bytes that are read at once.
-const CHUNK: usize = 64 * 1024;
-/// Bytes that may wait in a delay; beyond that the sender is pushed back.
-const MAX_DELAYED: usize = 4 * 1024 * 1024;
+const READ: usize = 64 * 1024;
+/// Bytes that are read at once when toxics look at them: as much as Toxiproxy's chunks hold.
+const CHUNK: usize = 32 * 1024;
+/// Chunks that are written in one go.
+const SLICES: usize = 32;
+/// Reads before other connections have their turn.
+const TURNS: usize = 16;
 
-/// How a link came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The sender closed its side, and so did we: the other direction may go on.
-    Finished,
-    /// The connection is to be closed in both directions.
-    Closed,
-    /// The connection is to be reset.
-    Reset,
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
+#[derive(Debug)]
 pub(crate) struct Link {
-    from: OwnedReadHalf,
-    to: OwnedWriteHalf,
-    faults: Faults,
-    buffer: Vec<u8>,
-    delayed: VecDeque<Delayed>,
-    delayed_bytes: usize,
-    at_eof: bool,
+    stream: Stream,
+    chain: Option<Box<Chain>>,
+    /// What the receiver did not take yet, ahead of all that the chain holds.
+    unsent: Bytes,
+    bulk: Bulk,
+    /// Where the next byte stands in the stream.
+    position: u64,
+    /// Set when the sender's side is over; it is passed on after `unsent`.
+    end: Option<End>,
+    /// When to poll again although nothing came.
+    pub(crate) wake: Option<Instant>,
 }
 
-struct Delayed {
-    due: Instant,
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-/// What the toxics of a link add up to.
-#[derive(Default)]
-struct Plan {
-    latencies: Vec<(Duration, Duration)>,
-    /// Data is swallowed; the connection closes at the deadline, if there is one.
-    blackhole: Option<Option<Instant>>,
+/// The sockets of a link, for the time of a poll.
+pub(crate) struct Sockets<'a> {
+    pub(crate) from: &'a mut TcpStream,
+    pub(crate) to: &'a mut TcpStream,
+    pub(crate) count: &'a Direction,
 }
 
 impl Link {
-    pub(crate) fn new(from: OwnedReadHalf, to: OwnedWriteHalf, faults: Faults) -> Self {
-        let (delayed, delayed_bytes) = (VecDeque::new(), 0);
-        Link { from, to, faults, buffer: vec![0; CHUNK], delayed, delayed_bytes, at_eof: false }
+    pub(crate) fn new(stream: Stream) -> Self {
+        Link {
+            stream,
+            chain: None,
+            unsent: Bytes::new(),
+            bulk: Bulk::default(),
+            position: 0,
+            end: None,
+            wake: None,
+        }
     }
 
-    /// Ends the link with RST instead of FIN.
-    pub(crate) fn reset(self) {
-        let _ = self.from.as_ref().set_zero_linger();
-        let _ = self.to.as_ref().set_zero_linger();
-        // Dropping a write half would send FIN first.
-        self.to.forget();
+    /// Takes over the toxics as they are now.
+    pub(crate) fn rebuild(&mut self, meetings: &Meetings) {
+        if self.chain.is_none() && Chain::is_needed(meetings, self.stream) {
+            self.chain = Some(Box::default());
+            if let (Some(chain), Some(end)) = (&mut self.chain, self.end) {
+                chain.finish(end);
+            }
+        }
+        if let Some(chain) = &mut self.chain {
+            chain.rebuild(meetings, self.stream, self.position == 0);
+        }
     }
 
-    /// Moves bytes until one side is gone. Cancelling it leaves the sockets as they are.
-    pub(crate) async fn run(&mut self) -> End {
-        let opened = Instant::now();
-        loop {
-            let plan = self.plan(opened);
-            let end = if let Some(deadline) = plan.blackhole {
-                self.swallow(deadline).await
-            } else if plan.latencies.is_empty() && self.delayed.is_empty() && !self.at_eof {
-                self.pass().await
-            } else {
-                self.delay(&plan.latencies).await
+    /// Moves what can be moved. Ready when the link has come to its end.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>) -> Poll<End> {
+        if self.chain.is_some() {
+            return self.poll_chain(cx, sockets);
+        }
+        for _ in 0..TURNS {
+            if ready!(self.poll_unsent(cx, sockets)).is_err() {
+                return Poll::Ready(End::Broken);
+            }
+            if let Some(end) = self.end {
+                return Poll::Ready(end);
+            }
+            let end = match self.bulk.is_on() {
+                true => ready!(self.poll_bulk(cx, sockets)),
+                false => ready!(self.poll_pass(cx, sockets)),
             };
-            match end {
-                Some(End::Finished) => {
-                    let _ = self.to.shutdown().await;
-                    return End::Finished;
-                }
-                Some(end) => return end,
-                None => {}
+            if end == Some(End::Broken) {
+                return Poll::Ready(End::Broken);
             }
+            self.end = end;
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn plan(&mut self, opened: Instant) -> Plan {
-        let mut plan = Plan::default();
-        for kind in self.faults.now() {
-            match kind {
-                ToxicKind::Latency { latency, jitter } => plan.latencies.push((latency, jitter)),
-                ToxicKind::Timeout { timeout } => {
-                    let deadline = (!timeout.is_zero()).then(|| later(opened, timeout));
-                    plan.blackhole = Some(plan.blackhole.flatten().into_iter().chain(deadline).min());
-                }
-                // The connection as a whole looks after resets.
-                ToxicKind::ResetPeer { .. } | ToxicKind::Noop => {}
-            }
-        }
-        plan
-    }
-
-    /// Passes bytes on as they come, until the toxics change (`None`).
-    async fn pass(&mut self) -> Option<End> {
-        loop {
-            let read = tokio::select! {
-                biased;
-                read = self.from.read(&mut self.buffer) => read,
-                () = self.faults.changed() => return None,
+    /// Reads once and writes at once what the receiver takes.
+    fn poll_pass(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>) -> Poll<Option<End>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let read = match ready!(poll_read(cx, sockets.from, buffer)) {
+                Ok(0) => return Poll::Ready(Some(End::Finished)),
+                Err(_) => return Poll::Ready(Some(End::Closed)),
+                Ok(length) => &buffer[..length],
             };
-            match read {
-                Ok(0) => return Some(End::Finished),
-                Err(_) => return Some(End::Closed),
-                Ok(length) => {
-                    // A whole write at once is the common case; what the receiver does not take yet waits its
-                    // turn in the queue, where it does not keep us from hearing of new toxics.
-                    let written = self.to.try_write(&self.buffer[..length]).unwrap_or(0);
-                    if written < length {
-                        self.queue(written..length, Instant::now());
-                        return None;
-                    }
-                }
+            sockets.count.received(read.len());
+            self.position += read.len() as u64;
+            let written = match Pin::new(&mut *sockets.to).poll_write(cx, read) {
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(_)) => return Poll::Ready(Some(End::Broken)),
+                Poll::Pending => 0,
+            };
+            sockets.count.sent(written);
+            self.unsent = Bytes::copy_from_slice(&read[written..]);
+            if read.len() == READ {
+                self.bulk.begin();
+            }
+            Poll::Ready(None)
+        })
+    }
+
+    fn poll_bulk(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>) -> Poll<Option<End>> {
+        let moved =
+            ready!(self.bulk.poll_move(cx, sockets.from, sockets.to, sockets.count, &mut self.position));
+        // The pipe is empty now, unless the receiver is gone.
+        let _ = self.bulk.poll_stop(cx, sockets.to, sockets.count);
+        Poll::Ready(match moved {
+            Moved::Little => None,
+            Moved::End => Some(End::Finished),
+            Moved::ReadFailed => Some(End::Closed),
+            Moved::WriteFailed => Some(End::Broken),
+        })
+    }
+
+    fn poll_chain(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>) -> Poll<End> {
+        for _ in 0..TURNS {
+            let now = Instant::now();
+            let Some(chain) = &mut self.chain else { return self.poll(cx, sockets) };
+            let (mut moved, wake) = chain.step(now);
+            self.wake = wake;
+            match self.poll_write_chain(cx, sockets) {
+                Poll::Ready(Ok(wrote)) => moved |= wrote,
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Broken),
+                Poll::Pending => {}
+            }
+            let Some(chain) = &mut self.chain else { continue };
+            if let Some(end) = chain.out.ended()
+                && self.unsent.is_empty()
+                && !self.bulk.is_on()
+            {
+                return Poll::Ready(end);
+            }
+            if chain.is_spent() && self.end.is_none() {
+                self.chain = None;
+                self.wake = None;
+                continue;
+            }
+            moved |= self.poll_read_chain(cx, sockets, now);
+            if !moved {
+                return Poll::Pending;
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Moves bytes through the delay queue, until the toxics change or nothing is left to delay (`None`).
-    async fn delay(&mut self, latencies: &[(Duration, Duration)]) -> Option<End> {
-        loop {
-            if self.delayed.is_empty() {
-                if self.at_eof {
-                    return Some(End::Finished);
-                }
-                if latencies.is_empty() {
-                    return None;
+    /// Writes what has come through the chain; gives whether anything was written.
+    fn poll_write_chain(
+        &mut self,
+        cx: &mut Context<'_>,
+        sockets: &mut Sockets<'_>,
+    ) -> Poll<io::Result<bool>> {
+        ready!(self.poll_unsent(cx, sockets))?;
+        let Some(chain) = &mut self.chain else { return Poll::Ready(Ok(false)) };
+        let mut wrote = false;
+        while !chain.out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let chunks = chain.out.next_to_send();
+            let count = slices
+                .iter_mut()
+                .zip(chunks)
+                .map(|(slice, chunk)| *slice = IoSlice::new(&chunk.bytes))
+                .count();
+            let written = match Pin::new(&mut *sockets.to).poll_write_vectored(cx, &slices[..count]) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => break,
+            };
+            sockets.count.sent(written);
+            chain.out.sent(written);
+            wrote = true;
+        }
+        Poll::Ready(Ok(wrote))
+    }
+
+    /// Reads one chunk, if the chain has room for it; gives whether anything came.
+    fn poll_read_chain(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>, now: Instant) -> bool {
+        let Some(chain) = &mut self.chain else { return false };
+        if self.end.is_some() || !chain.has_room() {
+            return false;
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            match poll_read(cx, sockets.from, &mut buffer[..CHUNK]) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0)) => self.end = Some(End::Finished),
+                // What came before the failure is still worth having.
+                Poll::Ready(Err(_)) => self.end = Some(End::Closed),
+                Poll::Ready(Ok(length)) => {
+                    sockets.count.received(length);
+                    let bytes = Bytes::copy_from_slice(&buffer[..length]);
+                    chain.push(Chunk { position: self.position, ..Chunk::new(bytes, now) });
+                    self.position += length as u64;
                 }
             }
-            let due = self.delayed.front().map(|chunk| chunk.due);
-            let may_read = !self.at_eof && self.delayed_bytes < MAX_DELAYED;
-            tokio::select! {
-                biased;
-                () = self.faults.changed() => return None,
-                read = self.from.read(&mut self.buffer), if may_read => match read {
-                    Ok(0) => self.at_eof = true,
-                    Err(_) => return Some(End::Closed),
-                    Ok(length) => {
-                        let wait = latencies.iter().fold(Duration::ZERO, |sum, &(latency, jitter)| {
-                            sum.saturating_add(self.faults.delay(latency, jitter))
-                        });
-                        self.queue(0..length, later(Instant::now(), wait));
-                    }
-                },
-                result = write_when_due(&mut self.to, due, self.delayed.front()) => match result {
-                    Ok(written) => self.written(written),
-                    Err(_) => return Some(End::Closed),
-                },
+            if let Some(end) = self.end {
+                chain.finish(end);
+            }
+            true
+        })
+    }
+
+    /// Sends what was taken over before the chain.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let written = ready!(Pin::new(&mut *sockets.to).poll_write(cx, &self.unsent))?;
+            sockets.count.sent(written);
+            let _ = self.unsent.split_to(written);
+            if self.unsent.is_empty() {
+                self.unsent = Bytes::new();
             }
         }
-    }
-
-    /// Reads and forgets. The toxic's removal closes the connection: the receiver missed bytes.
-    async fn swallow(&mut self, deadline: Option<Instant>) -> Option<End> {
-        self.delayed.clear();
-        self.delayed_bytes = 0;
-        loop {
-            tokio::select! {
-                biased;
-                () = self.faults.changed() => {
-                    let still = self.faults.now().iter().any(|kind| matches!(kind, ToxicKind::Timeout { .. }));
-                    return (!still).then_some(End::Closed);
-                }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    return Some(End::Closed);
-                }
-                read = self.from.read(&mut self.buffer), if !self.at_eof => match read {
-                    Ok(0) => self.at_eof = true,
-                    Err(_) => return Some(End::Closed),
-                    Ok(_) => {}
-                },
-            }
-        }
-    }
-
-    fn queue(&mut self, range: std::ops::Range<usize>, due: Instant) {
-        // Jitter must not reorder the stream.
-        let due = self.delayed.back().map_or(due, |last| due.max(last.due));
-        self.delayed_bytes += range.len();
-        self.delayed.push_back(Delayed { due, bytes: self.buffer[range].to_vec(), written: 0 });
-    }
-
-    fn written(&mut self, count: usize) {
-        self.delayed_bytes -= count;
-        let Some(front) = self.delayed.front_mut() else { return };
-        front.written += count;
-        if front.written == front.bytes.len() {
-            self.delayed.pop_front();
+        if self.chain.is_some() {
+            self.bulk.poll_stop(cx, sockets.to, sockets.count)
+        } else {
+            Poll::Ready(Ok(()))
         }
     }
 }
 
-async fn write_when_due(
-    to: &mut OwnedWriteHalf,
-    due: Option<Instant>,
-    front: Option<&Delayed>,
-) -> std::io::Result<usize> {
-    let (Some(due), Some(front)) = (due, front) else { return std::future::pending().await };
-    sleep_until(due).await;
-    match to.write(&front.bytes[front.written..]).await {
-        Ok(0) => Err(std::io::ErrorKind::WriteZero.into()),
-        other => other,
-    }
+fn poll_read(cx: &mut Context<'_>, from: &mut TcpStream, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut read = ReadBuf::new(buffer);
+    ready!(Pin::new(from).poll_read(cx, &mut read))?;
+    Poll::Ready(Ok(read.filled().len()))
 }

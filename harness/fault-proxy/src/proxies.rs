@@ -5,12 +5,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{Error, Proxy, ProxyConfig};
+use crate::{DecisionLog, Error, Proxy, ProxyConfig};
 
 /// A set of proxies, each with its own name. Cheap to clone; all clones are the same set.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     seed: u64,
+    log: DecisionLog,
     by_name: Arc<Mutex<BTreeMap<String, Proxy>>>,
 }
 
@@ -18,6 +19,11 @@ impl Proxies {
     /// An empty set whose random decisions all come from `seed`.
     pub fn with_seed(seed: u64) -> Self {
         Proxies { seed, ..Proxies::default() }
+    }
+
+    /// The log of the decisions that the toxics take. It records nothing until it is told to.
+    pub fn decisions(&self) -> &DecisionLog {
+        &self.log
     }
 
     /// Starts a proxy.
@@ -29,7 +35,7 @@ impl Proxies {
         if self.lock().contains_key(&config.name) {
             return Err(Error::ProxyExists(config.name));
         }
-        let proxy = Proxy::start(config, self.seed).await?;
+        let proxy = Proxy::start(config, self.seed, self.log.clone()).await?;
         let mut proxies = self.lock();
         if proxies.contains_key(proxy.name()) {
             return Err(Error::ProxyExists(proxy.name().to_owned()));

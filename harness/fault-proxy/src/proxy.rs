@@ -2,29 +2,21 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
 
 use tokio::{
-    net::{TcpListener, TcpSocket, lookup_host},
+    net::{TcpSocket, lookup_host},
     sync::watch,
     task::JoinHandle,
 };
 
 use crate::{
-    Error, Toxic,
-    connection::Connection,
-    faults::{Setup, fnv1a},
+    DecisionLog, Error, Stream, Toxic, Traffic,
+    accept::{self, Route},
+    engine::Engine,
+    faults::{Installed, Setup},
 };
-
-/// Connections that wait to be accepted; the rest are refused by the kernel.
-const BACKLOG: u32 = 1024;
-/// A pause after `accept` failed, for example because no file handle was left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a proxy is called, where it listens and where it leads.
 #[derive(Debug, Clone)]
@@ -59,7 +51,11 @@ impl ProxyConfig {
     }
 }
 
-/// A running proxy. Cheap to clone; all clones are the same proxy.
+/// A running proxy. Cheap to clone; all clones are the same proxy. It stops when the last clone is dropped, and a [`Proxies`] that it is in holds one.
+///
+/// Its bytes are moved by threads of their own, which all proxies of a process share.
+///
+/// [`Proxies`]: crate::Proxies
 #[derive(Debug, Clone)]
 pub struct Proxy {
     shared: Arc<Shared>,
@@ -67,17 +63,14 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    name: String,
-    seed: u64,
     state: Mutex<State>,
     setup: watch::Sender<Setup>,
-    connections: Arc<AtomicU64>,
+    route: Arc<Route>,
 }
 
 #[derive(Debug)]
 struct State {
     listen: SocketAddr,
-    upstream: String,
     door: Door,
 }
 
@@ -89,24 +82,28 @@ enum Door {
     Shut(#[allow(dead_code, reason = "held for its port")] Option<TcpSocket>),
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Door::Open(accepting) = &state.door {
+            accepting.abort();
+        }
+    }
+}
+
 impl Proxy {
-    pub(crate) async fn start(config: ProxyConfig, seed: u64) -> Result<Proxy, Error> {
+    pub(crate) async fn start(config: ProxyConfig, seed: u64, log: DecisionLog) -> Result<Proxy, Error> {
         let fail =
             |source| Error::Listen { proxy: config.name.clone(), address: config.listen.clone(), source };
         let address = resolve(&config.listen).await.map_err(fail)?;
         let socket = bind(address).map_err(fail)?;
         let listen = socket.local_addr().map_err(fail)?;
+        let route = Arc::new(Route::new(&config.name, &config.upstream, seed, log));
         let proxy = Proxy {
             shared: Arc::new(Shared {
-                name: config.name.clone(),
-                seed,
-                state: Mutex::new(State {
-                    listen,
-                    upstream: config.upstream.clone(),
-                    door: Door::Shut(Some(socket)),
-                }),
+                state: Mutex::new(State { listen, door: Door::Shut(Some(socket)) }),
                 setup: watch::Sender::new(Setup { epoch: 0, toxics: Arc::new([]) }),
-                connections: Arc::default(),
+                route,
             }),
         };
         if config.enabled {
@@ -117,7 +114,7 @@ impl Proxy {
 
     /// The proxy's name.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        &self.shared.route.name
     }
 
     /// The address that clients connect to. It stays the same while the proxy is disabled.
@@ -127,12 +124,12 @@ impl Proxy {
 
     /// Where the proxy leads to, as `host:port`.
     pub fn upstream(&self) -> String {
-        self.state().upstream.clone()
+        self.shared.route.upstream().to_string()
     }
 
     /// Leads new connections to another `host:port`; live ones stay where they are.
     pub fn set_upstream(&self, upstream: impl Into<String>) {
-        self.state().upstream = upstream.into();
+        self.shared.route.lead_to(&upstream.into());
     }
 
     /// Whether the proxy accepts connections.
@@ -142,7 +139,24 @@ impl Proxy {
 
     /// Connections that are open now.
     pub fn connections(&self) -> u64 {
-        self.shared.connections.load(Ordering::Relaxed)
+        self.shared.route.live()
+    }
+
+    /// The bytes that passed on this stream, over all connections since the proxy started.
+    pub fn traffic(&self, stream: Stream) -> Traffic {
+        self.shared.route.traffic(stream)
+    }
+
+    /// How often a fault on messages happened, over all connections, since its toxic was added or changed. Zero for
+    /// toxics of other kinds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ToxicNotFound`].
+    pub fn hits(&self, toxic: &str) -> Result<u64, Error> {
+        let toxics = self.shared.setup.borrow().toxics.clone();
+        let found = toxics.iter().find(|installed| *installed.name == *toxic);
+        Ok(found.ok_or_else(|| self.no_toxic(toxic))?.hits.load(Ordering::Relaxed))
     }
 
     /// Accepts connections (again).
@@ -150,20 +164,22 @@ impl Proxy {
     /// # Errors
     ///
     /// [`Error::Listen`] when another process took the port in the meantime.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
     pub fn enable(&self) -> Result<(), Error> {
         let mut state = self.state();
         let Door::Shut(reserved) = &mut state.door else { return Ok(()) };
         let socket = reserved.take();
         let listen = state.listen;
-        let listener =
-            socket.map_or_else(|| bind(listen), Ok).and_then(|socket| socket.listen(BACKLOG)).map_err(
-                |source| Error::Listen { proxy: self.name().to_owned(), address: listen.to_string(), source },
-            )?;
-        state.door = Door::Open(tokio::spawn(accept_loop(self.clone(), listener)));
+        let fail =
+            |source| Error::Listen { proxy: self.name().to_owned(), address: listen.to_string(), source };
+        let engine = Engine::get().map_err(fail)?;
+        let socket = socket.map_or_else(|| bind(listen), Ok).map_err(fail)?;
+        let thread = engine.next();
+        let listener = {
+            let _entered = thread.enter();
+            accept::listen(socket).map_err(fail)?
+        };
+        let setup = self.shared.setup.subscribe();
+        state.door = Door::Open(thread.spawn(accept::accept_all(self.shared.route.clone(), listener, setup)));
         Ok(())
     }
 
@@ -191,8 +207,9 @@ impl Proxy {
 
     /// The toxics, upstream first, in the order in which they were added.
     pub fn toxics(&self) -> Vec<Toxic> {
-        let mut toxics = self.shared.setup.borrow().toxics.to_vec();
-        toxics.sort_by_key(|toxic| toxic.stream == crate::Stream::Downstream);
+        let installed = self.shared.setup.borrow().toxics.clone();
+        let mut toxics: Vec<Toxic> = installed.iter().map(|installed| installed.toxic.clone()).collect();
+        toxics.sort_by_key(|toxic| toxic.stream == Stream::Downstream);
         toxics
     }
 
@@ -209,15 +226,16 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::ToxicExists`] and [`Error::Toxicity`].
-    pub fn add_toxic(&self, toxic: Toxic) -> Result<(), Error> {
+    /// [`Error::ToxicExists`], [`Error::Toxicity`] and [`Error::Attribute`].
+    pub fn add_toxic(&self, toxic: impl Into<Toxic>) -> Result<(), Error> {
+        let toxic = toxic.into();
         toxic.validate()?;
         let name = toxic.name();
         self.edit_toxics(|toxics| {
-            if toxics.iter().any(|other| other.name() == name) {
+            if toxics.iter().any(|other| *other.name == *name) {
                 return Err(Error::ToxicExists { proxy: self.name().to_owned(), toxic: name });
             }
-            toxics.push(toxic);
+            toxics.push(Installed::new(toxic));
             Ok(())
         })
     }
@@ -226,13 +244,14 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::ToxicNotFound`] and [`Error::Toxicity`].
-    pub fn update_toxic(&self, toxic: Toxic) -> Result<(), Error> {
+    /// [`Error::ToxicNotFound`], [`Error::Toxicity`] and [`Error::Attribute`].
+    pub fn update_toxic(&self, toxic: impl Into<Toxic>) -> Result<(), Error> {
+        let toxic = toxic.into();
         toxic.validate()?;
         let name = toxic.name();
         self.edit_toxics(|toxics| {
-            let old = toxics.iter_mut().find(|old| old.name() == name).ok_or_else(|| self.no_toxic(&name))?;
-            *old = toxic;
+            let old = toxics.iter_mut().find(|old| *old.name == *name).ok_or_else(|| self.no_toxic(&name))?;
+            *old = Installed::new(toxic);
             Ok(())
         })
     }
@@ -245,7 +264,7 @@ impl Proxy {
     pub fn remove_toxic(&self, name: &str) -> Result<(), Error> {
         self.edit_toxics(|toxics| {
             let at =
-                toxics.iter().position(|toxic| toxic.name() == name).ok_or_else(|| self.no_toxic(name))?;
+                toxics.iter().position(|toxic| *toxic.name == *name).ok_or_else(|| self.no_toxic(name))?;
             toxics.remove(at);
             Ok(())
         })
@@ -262,7 +281,10 @@ impl Proxy {
         self.state().door = Door::Shut(None);
     }
 
-    fn edit_toxics(&self, edit: impl FnOnce(&mut Vec<Toxic>) -> Result<(), Error>) -> Result<(), Error> {
+    fn edit_toxics(
+        &self,
+        edit: impl FnOnce(&mut Vec<Arc<Installed>>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut outcome = Ok(());
         self.shared.setup.send_if_modified(|setup| {
             let mut toxics = setup.toxics.to_vec();
@@ -284,26 +306,8 @@ impl Proxy {
     }
 }
 
-async fn accept_loop(proxy: Proxy, listener: TcpListener) {
-    let shared = &proxy.shared;
-    for number in 0.. {
-        let client = loop {
-            match listener.accept().await {
-                Ok((client, _)) => break client,
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            }
-        };
-        let connection = Connection {
-            seed: seed_of(shared.seed, &shared.name, number),
-            setup: shared.setup.subscribe(),
-            counter: shared.connections.clone(),
-        };
-        tokio::spawn(connection.run(client, proxy.upstream()));
-    }
-}
-
 /// Binds without listening, so that the port is ours while connections are refused.
-fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -315,9 +319,4 @@ async fn resolve(address: &str) -> std::io::Result<SocketAddr> {
         .await?
         .next()
         .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
-}
-
-/// One seed per connection: FNV-1a over the set's seed, the proxy's name and the connection's number.
-fn seed_of(seed: u64, name: &str, number: u64) -> u64 {
-    fnv1a(seed.to_le_bytes().iter().chain(name.as_bytes()).chain(&number.to_le_bytes()))
 }
