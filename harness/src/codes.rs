@@ -78,7 +78,7 @@ codes! {
         remedy: "Use one of the names that the error lists.",
     }
 
-    /// The fault proxy refused a request.
+    /// The fault proxy, or a Toxiproxy server, refused a request.
     pub PROXY = "HARNESS-0012", InvalidArgument, "The fault proxy refused" {
         example: "A toxic of a type that it does not know.",
         remedy: "Correct what the error names.",
@@ -106,7 +106,7 @@ impl Error {
             Error::Unsupported { .. } => &UNSUPPORTED,
             Error::Deadline { .. } => &DEADLINE,
             Error::UnknownService { .. } => &UNKNOWN_SERVICE,
-            Error::Proxy(_) => &PROXY,
+            Error::Proxy(_) | Error::Toxiproxy { .. } => &PROXY,
             Error::Database { .. } | Error::Io { .. } => &SYSTEM,
         }
     }

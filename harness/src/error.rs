@@ -163,6 +163,14 @@ pub enum Error {
     /// A fault proxy refused.
     #[error(transparent)]
     Proxy(#[from] seaworthy_fault_proxy::Error),
+    /// A Toxiproxy server refused a fault, or did not do what it was asked for.
+    #[error("the Toxiproxy at {address} failed: {why}")]
+    Toxiproxy {
+        /// The address of its API.
+        address: String,
+        /// What it said, or did not do.
+        why: String,
+    },
     /// The database of an external server could not be created.
     #[error("{service} refused a statement: {source}")]
     Database {

@@ -47,6 +47,7 @@ mod guardian;
 mod history;
 mod load;
 mod memory;
+mod network;
 mod processes;
 mod provider;
 mod schedule;
@@ -54,12 +55,15 @@ mod service;
 mod signal;
 mod spec;
 mod stack;
+#[cfg(feature = "toxiproxy")]
+pub mod toxiproxy;
 
 pub use error::Error;
 pub use fault::{Fault, Injected};
 pub use history::{Counts, History, Operation, Outcome};
 pub use load::Load;
 pub use memory::PeakMemory;
+pub use network::{Faults, NetworkFault, Sentence};
 #[cfg(feature = "docker")]
 pub use provider::docker::version as docker_version;
 pub use provider::{ProviderChoice, would_take};
