@@ -4,8 +4,10 @@
 //! measured with `redis-benchmark` against a real Redis where both are installed. Criterion's numbers follow.
 
 use std::{
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -13,12 +15,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use seaworthy_benches::{Measured, echo_server, interleaved, micros, plain_proxy, sink_server};
 use seaworthy_fault_proxy::{Proxies, Proxy, ProxyConfig, Toxic};
 use seaworthy_harness::{Redis, Stack};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    runtime::Runtime,
-    sync::Mutex,
-};
+use tokio::runtime::Runtime;
 
 const SMALL: usize = 64;
 const BULK: usize = 64 * 1024 * 1024;
@@ -33,18 +30,15 @@ struct Ways {
 }
 
 impl Ways {
-    async fn to(server: SocketAddr) -> Ways {
-        let plain = plain_proxy(server).await.unwrap();
-        let ours = Proxies::with_seed(0).create(ProxyConfig::new("bench", server.to_string())).await.unwrap();
+    fn to(runtime: &Runtime, server: SocketAddr) -> Ways {
+        let config = ProxyConfig::new("bench", server.to_string());
+        let plain = runtime.block_on(plain_proxy(server)).unwrap();
+        let ours = runtime.block_on(Proxies::with_seed(0).create(config)).unwrap();
         Ways { ways: [(DIRECT, server), (PLAIN, plain), (OURS, ours.listen())], ours }
     }
 
-    async fn connect(&self) -> [(&'static str, Mutex<TcpStream>); 3] {
-        let mut sockets = Vec::new();
-        for (name, address) in self.ways {
-            sockets.push((name, Mutex::new(connect(address).await)));
-        }
-        sockets.try_into().unwrap()
+    fn connect(&self) -> [(&'static str, TcpStream); 3] {
+        self.ways.map(|(name, address)| (name, connect(address)))
     }
 
     fn address(&self, name: &str) -> SocketAddr {
@@ -52,26 +46,24 @@ impl Ways {
     }
 }
 
-async fn connect(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(address).await.unwrap();
+fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
     socket
 }
 
-async fn round_trip(socket: &Mutex<TcpStream>) {
-    let mut socket = socket.lock().await;
-    socket.write_all(&[7; SMALL]).await.unwrap();
-    socket.read_exact(&mut [0; SMALL]).await.unwrap();
+fn round_trip(mut socket: &TcpStream) {
+    socket.write_all(&[7; SMALL]).unwrap();
+    socket.read_exact(&mut [0; SMALL]).unwrap();
 }
 
-async fn transfer(socket: &Mutex<TcpStream>, bytes: &[u8]) {
-    let mut socket = socket.lock().await;
-    socket.write_u64(bytes.len() as u64).await.unwrap();
-    socket.write_all(bytes).await.unwrap();
-    socket.read_u8().await.unwrap();
+fn transfer(mut socket: &TcpStream, bytes: &[u8]) {
+    socket.write_all(&(bytes.len() as u64).to_be_bytes()).unwrap();
+    socket.write_all(bytes).unwrap();
+    socket.read_exact(&mut [0]).unwrap();
 }
 
-fn socket_of<'a>(sockets: &'a [(&'static str, Mutex<TcpStream>); 3], name: &str) -> &'a Mutex<TcpStream> {
+fn socket_of<'a>(sockets: &'a [(&'static str, TcpStream); 3], name: &str) -> &'a TcpStream {
     &sockets.iter().find(|(way, _)| *way == name).unwrap().1
 }
 
@@ -87,29 +79,28 @@ fn print(what: &str, measured: &[Measured; 3]) {
 }
 
 /// The median time of a round trip, in µs.
-fn round_trips(runtime: &Runtime, echo: &Ways) {
-    let sockets = runtime.block_on(echo.connect());
+fn round_trips(echo: &Ways) {
+    let sockets = echo.connect();
     let measured = interleaved([DIRECT, PLAIN, OURS], 30, |name| {
-        runtime.block_on(async {
-            let mut times = Vec::new();
-            for _ in 0..2000 {
-                let started = Instant::now();
-                round_trip(socket_of(&sockets, name)).await;
-                times.push(micros(started.elapsed()));
-            }
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
-        })
+        let socket = socket_of(&sockets, name);
+        let mut times = Vec::new();
+        for _ in 0..2000 {
+            let started = Instant::now();
+            round_trip(socket);
+            times.push(micros(started.elapsed()));
+        }
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
     });
     print("round trip of 64 bytes, p50 in µs", &measured);
 }
 
-fn bulk(runtime: &Runtime, sink: &Ways) {
-    let sockets = runtime.block_on(sink.connect());
+fn bulk(sink: &Ways) {
+    let sockets = sink.connect();
     let bytes = vec![7; BULK];
     let measured = interleaved([DIRECT, PLAIN, OURS], 20, |name| {
         let started = Instant::now();
-        runtime.block_on(transfer(socket_of(&sockets, name), &bytes));
+        transfer(socket_of(&sockets, name), &bytes);
         (BULK as f64 / (1024.0 * 1024.0)) / started.elapsed().as_secs_f64()
     });
     print("bulk, in MiB/s", &measured);
@@ -127,13 +118,14 @@ fn redis_benchmark(address: SocketAddr) -> Option<f64> {
 }
 
 fn requests(runtime: &Runtime) {
+    let _entered = runtime.enter();
     let Ok(stack) = runtime.block_on(Stack::builder().redis(Redis::new()).start()) else {
         println!("requests: no Redis to measure with");
         return;
     };
     let url = stack.redis().direct_url();
     let server = url.rsplit(['@', '/']).find_map(|part| part.parse::<SocketAddr>().ok());
-    let ways = runtime.block_on(Ways::to(server.unwrap_or_else(|| panic!("an address in {url}"))));
+    let ways = Ways::to(runtime, server.unwrap_or_else(|| panic!("an address in {url}")));
     if redis_benchmark(ways.address(DIRECT)).is_none() {
         println!("requests: no redis-benchmark to measure with");
         return;
@@ -144,25 +136,24 @@ fn requests(runtime: &Runtime) {
 }
 
 /// How far a delay of 20 ms is off, for ten connections at once.
-fn latency_error(runtime: &Runtime, echo: &Ways) {
+fn latency_error(echo: &Ways) {
     const DELAY: Duration = Duration::from_millis(20);
     echo.ours.add_toxic(Toxic::latency(DELAY)).unwrap();
     let address = echo.address(OURS);
-    let tasks: Vec<_> = (0..10)
+    let connections: Vec<_> = (0..10)
         .map(|_| {
-            runtime.spawn(async move {
-                let socket = Mutex::new(connect(address).await);
-                let mut errors = Vec::new();
-                for _ in 0..150 {
+            thread::spawn(move || {
+                let socket = connect(address);
+                let off = || {
                     let started = Instant::now();
-                    round_trip(&socket).await;
-                    errors.push(micros(started.elapsed().abs_diff(DELAY)));
-                }
-                errors
+                    round_trip(&socket);
+                    micros(started.elapsed().abs_diff(DELAY))
+                };
+                (0..150).map(|_| off()).collect::<Vec<f64>>()
             })
         })
         .collect();
-    let mut results: Vec<f64> = tasks.into_iter().flat_map(|task| runtime.block_on(task).unwrap()).collect();
+    let mut results: Vec<f64> = connections.into_iter().flat_map(|one| one.join().unwrap()).collect();
     results.sort_by(f64::total_cmp);
     echo.ours.clear_toxics();
     let errors = Measured { name: OURS, results };
@@ -175,29 +166,30 @@ fn latency_error(runtime: &Runtime, echo: &Ways) {
 }
 
 fn fault_proxy(criterion: &mut Criterion) {
+    // The plain proxy has a runtime of its own, as in a process of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let echo = runtime.block_on(async { Ways::to(echo_server().await.unwrap()).await });
-    let sink = runtime.block_on(async { Ways::to(sink_server().await.unwrap()).await });
+    let echo = Ways::to(&runtime, echo_server().unwrap());
+    let sink = Ways::to(&runtime, sink_server().unwrap());
     // `cargo test` and `cargo bench -- --test` only see whether it works.
     if std::env::args().any(|argument| argument == "--bench") && !std::env::args().any(|it| it == "--test") {
-        round_trips(&runtime, &echo);
-        bulk(&runtime, &sink);
+        round_trips(&echo);
+        bulk(&sink);
         requests(&runtime);
-        latency_error(&runtime, &echo);
+        latency_error(&echo);
     }
-    let sockets = runtime.block_on(echo.connect());
+    let sockets = echo.connect();
     let mut group = criterion.benchmark_group("round trip, 64 B");
     group.measurement_time(Duration::from_secs(3));
     for (name, socket) in &sockets {
-        group.bench_function(*name, |bencher| bencher.to_async(&runtime).iter(|| round_trip(socket)));
+        group.bench_function(*name, |bencher| bencher.iter(|| round_trip(socket)));
     }
     group.finish();
-    let sockets = runtime.block_on(sink.connect());
+    let sockets = sink.connect();
     let bytes = vec![7; BULK / 16];
     let mut group = criterion.benchmark_group("bulk, 4 MiB");
     group.throughput(Throughput::Bytes(bytes.len() as u64)).measurement_time(Duration::from_secs(3));
     for (name, socket) in &sockets {
-        group.bench_function(*name, |bencher| bencher.to_async(&runtime).iter(|| transfer(socket, &bytes)));
+        group.bench_function(*name, |bencher| bencher.iter(|| transfer(socket, &bytes)));
     }
     group.finish();
 }

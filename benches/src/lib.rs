@@ -6,7 +6,7 @@
 //! ```
 //! # #[tokio::main]
 //! # async fn main() -> std::io::Result<()> {
-//! let echo = seaworthy_benches::echo_server().await?;
+//! let echo = seaworthy_benches::echo_server()?;
 //! let plain = seaworthy_benches::plain_proxy(echo).await?;
 //! assert_ne!(echo, plain);
 //! # Ok(())
@@ -16,10 +16,14 @@
 mod interleaved;
 mod plain_queue;
 
-use std::{io, net::SocketAddr};
+use std::{
+    io::{self, Read, Write},
+    net::SocketAddr,
+    thread,
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes},
+    io::copy_bidirectional_with_sizes,
     net::{TcpListener, TcpStream},
 };
 
@@ -29,24 +33,21 @@ pub use plain_queue::PlainQueue;
 /// What the plain proxy reads at once, as much as ours does.
 const BUFFER: usize = 64 * 1024;
 
-/// A server on the loopback interface that sends back what it gets.
+/// A server on the loopback interface that sends back what it gets. Each connection has a thread of its own, as in another process.
 ///
 /// # Errors
 ///
 /// When no port can be listened on.
-pub async fn echo_server() -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let _ = socket.set_nodelay(true);
-                let (mut read, mut write) = socket.split();
-                tokio::io::copy(&mut read, &mut write).await
-            });
+pub fn echo_server() -> io::Result<SocketAddr> {
+    serve(|mut socket| {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match socket.read(&mut buffer)? {
+                0 => return Ok(()),
+                length => socket.write_all(&buffer[..length])?,
+            }
         }
-    });
-    Ok(address)
+    })
 }
 
 /// A server on the loopback interface that throws away what it gets: each transfer is its length, eight bytes with the highest first,
@@ -55,25 +56,34 @@ pub async fn echo_server() -> io::Result<SocketAddr> {
 /// # Errors
 ///
 /// When no port can be listened on.
-pub async fn sink_server() -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut buffer = vec![0; 256 * 1024];
-                while let Ok(mut left) = socket.read_u64().await {
-                    while left > 0 {
-                        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                        match socket.read(&mut buffer[..most]).await? {
-                            0 => return Ok(()),
-                            length => left -= length as u64,
-                        }
-                    }
-                    socket.write_u8(1).await?;
+pub fn sink_server() -> io::Result<SocketAddr> {
+    serve(|mut socket| {
+        let mut buffer = vec![0; 4 * BUFFER];
+        loop {
+            let mut length = [0; 8];
+            socket.read_exact(&mut length)?;
+            let mut left = u64::from_be_bytes(length);
+            while left > 0 {
+                let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                match socket.read(&mut buffer[..most])? {
+                    0 => return Ok(()),
+                    length => left -= length as u64,
                 }
-                io::Result::Ok(())
-            });
+            }
+            socket.write_all(&[1])?;
+        }
+    })
+}
+
+fn serve(
+    talk: impl Fn(std::net::TcpStream) -> io::Result<()> + Copy + Send + 'static,
+) -> io::Result<SocketAddr> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let _ = socket.set_nodelay(true);
+            thread::spawn(move || talk(socket));
         }
     });
     Ok(address)

@@ -233,16 +233,9 @@ impl Pair {
     ) -> Event {
         let mut waiting = setup.clone();
         let mut changed = pin!(waiting.changed());
-        let mut is_registered = false;
         let deadline = reset_due.into_iter().chain(vanish_due.map(|(due, _)| due)).min();
         poll_fn(move |cx| {
-            // Once it is registered for the wake-up, a look at the version is cheaper than polling it.
-            if !is_registered {
-                is_registered = true;
-                if changed.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Event::Setup);
-                }
-            } else if setup.has_changed().unwrap_or(true) {
+            if changed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Setup);
             }
             loop {

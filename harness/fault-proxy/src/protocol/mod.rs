@@ -14,17 +14,22 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{MessageFault, Messages, Postgres, Stream, When};
+use crate::{Action, MessageFault, Messages, Postgres, Stream, When};
 
-/// Bytes of a message that are looked at.
-pub(crate) const HEAD: usize = 4096;
+/// Bytes of a message that are looked at where it has a text.
+const HEAD: usize = 4096;
 
 /// One direction of a protocol.
 pub(crate) trait Protocol: Debug + Send {
     /// How many of these bytes belong to the message at hand, at least one, and whether it ends with them.
     fn advance(&mut self, bytes: &[u8]) -> Result<Advance, Foreign>;
 
-    /// Looks at a message by its first bytes: all of them, or [`HEAD`] at least. Called once for each message.
+    /// Bytes of a message that it needs to look at; until they are there, or the message is over, it is held.
+    fn head(&self) -> usize {
+        HEAD
+    }
+
+    /// Looks at a message by its first bytes: [`head`](Protocol::head) at least, or all of them. Called once for each message.
     fn look(&mut self, head: &[u8]) -> Look;
 
     /// Makes the message that was looked at last fail. Gives what is sent in its place or, when it is sent on, behind it; `None` when
@@ -131,6 +136,9 @@ pub(crate) fn requests(
 
 /// The parser that replaces the answers to failed messages, where they are on the other stream.
 pub(crate) fn answers(fault: &MessageFault, at_start: bool, plan: Plan) -> Option<Box<dyn Protocol>> {
+    if !matches!(fault.action, Action::Fail { .. }) {
+        return None;
+    }
     match &fault.messages {
         Messages::Redis(_) => Some(Box::new(redis::Replies::new(plan, fault.error()))),
         Messages::Postgres(Postgres::Query(_) | Postgres::Frontend { .. }) => {

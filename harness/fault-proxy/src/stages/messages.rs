@@ -12,7 +12,7 @@ use crate::{
     Action, MessageFault, REORDER_PATIENCE, When, Which,
     decisions::{Decided, Dice},
     faults::Installed,
-    protocol::{HEAD, Look, Protocol},
+    protocol::{Look, Protocol},
     queue::{Chunk, End, Queue},
 };
 
@@ -117,7 +117,7 @@ impl OnMessages {
         match self.fate {
             None => {
                 self.held.add(&piece);
-                if advance.complete || self.held.bytes.len() >= HEAD {
+                if advance.complete || self.held.bytes.len() >= self.protocol.head() {
                     self.decide(output, now);
                 }
             }
@@ -177,7 +177,7 @@ impl OnMessages {
         }
         let limit = fault.at_most.unwrap_or(u64::MAX);
         let another = |hits: u64| (hits < limit).then(|| hits + 1);
-        if installed.hits.try_update(Ordering::Relaxed, Ordering::Relaxed, another).is_err() {
+        if installed.hits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another).is_err() {
             return Fate::Passes;
         }
         let name = fault.action.name();
@@ -293,3 +293,6 @@ impl Stage for OnMessages {
         if is_amid && !self.is_foreign { Retired::Lingers } else { Retired::Gone }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,20 +2,21 @@
 //!
 //! Source: "Redis serialization protocol specification", redis.io.
 
+mod replies;
+
 use bytes::Bytes;
 
+pub(super) use self::replies::Replies;
 use super::{Advance, Foreign, Look, Plan, Protocol};
 use crate::{Redis, When};
 
 /// A command that no server knows: it is refused, whatever state the connection is in, and makes a transaction fail as a whole.
 const REFUSED: &[u8] = b"*1\r\n$15\r\nSEAWORTHY.FAULT\r\n";
-const DEFAULT_ERROR: &str = "ERR injected fault";
 /// The longest inline command, as in Redis itself.
 const MAX_INLINE: usize = 64 * 1024;
 /// Arguments of a command, as in Redis itself.
 const MAX_ARGUMENTS: i64 = 1024 * 1024;
 const MAX_BULK: i64 = 512 * 1024 * 1024;
-const MAX_DEPTH: usize = 32;
 /// After these, messages come that answer nothing, or answers do not come.
 const UNCOUNTED: &[&str] = &[
     "SUBSCRIBE",
@@ -208,117 +209,4 @@ fn arguments(head: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn after_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     bytes.split_at(bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1))
-}
-
-/// The server's side, where answers are replaced.
-#[derive(Debug)]
-pub(super) struct Replies {
-    next: Next,
-    /// Values that are still to come, for each aggregate that is open.
-    open: Vec<u64>,
-    /// Answers that were looked at.
-    replies: u64,
-    plan: Plan,
-    error: Bytes,
-}
-
-impl Replies {
-    pub(super) fn new(plan: Plan, error: Option<&str>) -> Self {
-        let error = format!("-{}\r\n", error.unwrap_or(DEFAULT_ERROR)).into();
-        Replies { next: Next::default(), open: Vec::new(), replies: 0, plan, error }
-    }
-
-    fn line(&mut self, line: &Line) -> Result<bool, Foreign> {
-        let count = match line.kind() {
-            b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => return Ok(self.value_ends()),
-            b'$' | b'!' | b'=' => match line.number()? {
-                MAX_BULK.. => return Err(Foreign),
-                length @ 0.. => {
-                    self.next = Next::Body(length.unsigned_abs() + 2);
-                    return Ok(false);
-                }
-                _ => return Ok(self.value_ends()),
-            },
-            b'*' | b'~' | b'>' => line.number()?,
-            b'%' => line.number()?.saturating_mul(2),
-            // An attribute comes ahead of the value that it is about.
-            b'|' => line.number()?.saturating_mul(2).saturating_add(1),
-            _ => return Err(Foreign),
-        };
-        if count <= 0 {
-            return Ok(self.value_ends());
-        }
-        if self.open.len() >= MAX_DEPTH {
-            return Err(Foreign);
-        }
-        self.open.push(count.unsigned_abs());
-        Ok(false)
-    }
-
-    /// A value has ended; gives whether the reply has.
-    fn value_ends(&mut self) -> bool {
-        while let Some(left) = self.open.last_mut() {
-            *left -= 1;
-            if *left > 0 {
-                return false;
-            }
-            self.open.pop();
-        }
-        true
-    }
-}
-
-impl Protocol for Replies {
-    fn advance(&mut self, bytes: &[u8]) -> Result<Advance, Foreign> {
-        let mut used = 0;
-        while used < bytes.len() {
-            let complete = match &mut self.next {
-                Next::Line(line) => {
-                    let (taken, ended) = line.take(&bytes[used..]);
-                    used += taken;
-                    if !ended {
-                        break;
-                    }
-                    let line = std::mem::take(line);
-                    self.line(&line)?
-                }
-                Next::Body(left) => {
-                    let taken = (*left).min((bytes.len() - used) as u64);
-                    *left -= taken;
-                    used += taken as usize;
-                    if *left > 0 {
-                        break;
-                    }
-                    self.next = Next::default();
-                    self.value_ends()
-                }
-            };
-            if complete {
-                return Ok(Advance { used, complete });
-            }
-        }
-        Ok(Advance { used, complete: false })
-    }
-
-    fn look(&mut self, head: &[u8]) -> Look {
-        // A push answers nothing.
-        if head.first() == Some(&b'>') {
-            return Look::Other;
-        }
-        let number = self.replies;
-        self.replies += 1;
-        if self.plan.next(number) != Some((number, 0)) {
-            return Look::Other;
-        }
-        self.plan.done();
-        Look::Instead(self.error.clone())
-    }
-
-    fn fail(&mut self, _when: When) -> Option<Bytes> {
-        None
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.plan.is_empty()
-    }
 }
