@@ -16,11 +16,11 @@ use tokio::{
 
 use crate::{
     DecisionLog, Stream, ToxicKind, Traffic,
+    address::bind,
     connection::{Connection, Live},
     decisions::Identity,
     engine::Engine,
     faults::{Meetings, Setup},
-    proxy::bind,
     traffic::Counters,
 };
 

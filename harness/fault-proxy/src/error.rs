@@ -51,4 +51,30 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The listening address is malformed, or its host can't be found.
+    #[error("proxy `{proxy}` can't listen on `{address}`: {why}")]
+    Address {
+        /// The proxy.
+        proxy: String,
+        /// The address that was asked for.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A name or an address is empty or too long.
+    #[error("{what} {why}")]
+    Text {
+        /// What the text was meant for.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A limit is reached.
+    #[error("there can be at most {limit} {what}: delete some first")]
+    TooMany {
+        /// What there can't be more of.
+        what: &'static str,
+        /// How many there can be.
+        limit: usize,
+    },
 }

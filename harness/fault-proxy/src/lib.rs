@@ -35,6 +35,7 @@
 //! sticks. [`Proxies::decisions`] is the log of all that, for comparing runs.
 
 mod accept;
+mod address;
 mod alarm;
 mod bulk;
 mod chain;
@@ -43,11 +44,13 @@ mod decisions;
 mod engine;
 mod error;
 mod faults;
+mod limits;
 mod link;
 mod messages;
 mod protocol;
 mod proxies;
 mod proxy;
+mod proxy_config;
 mod queue;
 mod stages;
 mod toxic;
@@ -55,14 +58,18 @@ mod traffic;
 
 #[cfg(feature = "api")]
 pub mod api;
+#[cfg(feature = "api")]
+pub mod config;
 
 pub use decisions::{Decided, Decision, DecisionLog};
 pub use error::Error;
+pub use limits::{MAX_ADDRESS, MAX_NAME, MAX_PROXIES, MAX_TOXICS};
 pub use messages::{
     Action, Frame, MAX_TEXT, MessageFault, MessageToxic, Messages, Postgres, Redis, WebSocket, When, Which,
 };
 pub use proxies::Proxies;
-pub use proxy::{Proxy, ProxyConfig};
+pub use proxy::Proxy;
+pub use proxy_config::{ProxyChange, ProxyConfig};
 
 /// How long a reordered message waits for the next one to overtake it.
 pub const REORDER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);

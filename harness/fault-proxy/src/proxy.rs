@@ -5,51 +5,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
 
-use tokio::{
-    net::{TcpSocket, lookup_host},
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{net::TcpSocket, sync::watch, task::JoinHandle};
 
 use crate::{
-    DecisionLog, Error, Stream, Toxic, Traffic,
+    DecisionLog, Error, ProxyConfig, Stream, Toxic, Traffic,
     accept::{self, Route},
+    address::bind,
     engine::Engine,
     faults::{Installed, Setup},
+    limits::{self, MAX_TOXICS},
 };
-
-/// What a proxy is called, where it listens and where it leads.
-#[derive(Debug, Clone)]
-pub struct ProxyConfig {
-    pub(crate) name: String,
-    pub(crate) listen: String,
-    pub(crate) upstream: String,
-    pub(crate) enabled: bool,
-}
-
-impl ProxyConfig {
-    /// A proxy on a free port of the loopback interface that leads to `upstream` (`host:port`).
-    pub fn new(name: impl Into<String>, upstream: impl Into<String>) -> Self {
-        ProxyConfig {
-            name: name.into(),
-            listen: "127.0.0.1:0".to_owned(),
-            upstream: upstream.into(),
-            enabled: true,
-        }
-    }
-
-    /// Listens on this address (`host:port`) instead; port 0 means any free one.
-    pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen = address.into();
-        self
-    }
-
-    /// Starts the proxy disabled.
-    pub fn disabled(mut self) -> Self {
-        self.enabled = false;
-        self
-    }
-}
 
 /// A running proxy. Cheap to clone; all clones are the same proxy. It stops when the last clone is dropped, and a [`Proxies`] that it is in holds one.
 ///
@@ -71,6 +36,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     listen: SocketAddr,
+    /// The address as it was asked for, until the proxy was enabled for the first time.
+    asked: Option<String>,
     door: Door,
 }
 
@@ -92,17 +59,28 @@ impl Drop for Shared {
 }
 
 impl Proxy {
-    pub(crate) async fn start(config: ProxyConfig, seed: u64, log: DecisionLog) -> Result<Proxy, Error> {
+    /// Starts a proxy whose configuration was checked and whose listening address was found.
+    pub(crate) fn start(
+        config: ProxyConfig,
+        address: SocketAddr,
+        seed: u64,
+        log: DecisionLog,
+    ) -> Result<Proxy, Error> {
         let fail =
-            |source| Error::Listen { proxy: config.name.clone(), address: config.listen.clone(), source };
-        let address = resolve(&config.listen).await.map_err(fail)?;
-        let socket = bind(address).map_err(fail)?;
-        let listen = socket.local_addr().map_err(fail)?;
+            |source| Error::Listen { proxy: config.name.clone(), address: address.to_string(), source };
+        let (socket, listen) = match bind(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+            Ok((listen, socket)) => (Some(socket), listen),
+            // Its port may be free by the time that it is enabled.
+            Err(_) if !config.enabled => (None, address),
+            Err(source) => return Err(fail(source)),
+        };
+        let asked = (!config.enabled).then_some(config.listen);
         let route = Arc::new(Route::new(&config.name, &config.upstream, seed, log));
+        let toxics: Vec<_> = config.toxics.into_iter().map(Installed::new).collect();
         let proxy = Proxy {
             shared: Arc::new(Shared {
-                state: Mutex::new(State { listen, door: Door::Shut(Some(socket)) }),
-                setup: watch::Sender::new(Setup { epoch: 0, toxics: Arc::new([]) }),
+                state: Mutex::new(State { listen, asked, door: Door::Shut(socket) }),
+                setup: watch::Sender::new(Setup { epoch: 0, toxics: toxics.into() }),
                 route,
             }),
         };
@@ -120,6 +98,13 @@ impl Proxy {
     /// The address that clients connect to. It stays the same while the proxy is disabled.
     pub fn listen(&self) -> SocketAddr {
         self.state().listen
+    }
+
+    /// The address that clients connect to, as text. While the proxy was never enabled, it is the one that was asked for.
+    #[cfg(feature = "api")]
+    pub(crate) fn listen_text(&self) -> String {
+        let state = self.state();
+        state.asked.clone().unwrap_or_else(|| state.listen.to_string())
     }
 
     /// Where the proxy leads to, as `host:port`.
@@ -180,6 +165,7 @@ impl Proxy {
         };
         let setup = self.shared.setup.subscribe();
         state.door = Door::Open(thread.spawn(accept::accept_all(self.shared.route.clone(), listener, setup)));
+        state.asked = None;
         Ok(())
     }
 
@@ -198,6 +184,35 @@ impl Proxy {
             self.state().door = door;
         }
         self.close_connections();
+    }
+
+    /// Goes to another address, disabled. When that can't be had, the proxy is where it was and as it was, except that a
+    /// proxy that will be disabled may wait for its address.
+    pub(crate) async fn move_to(
+        &self,
+        address: SocketAddr,
+        asked: &str,
+        may_wait: bool,
+    ) -> Result<(), Error> {
+        let was_enabled = self.is_enabled();
+        self.disable().await;
+        let bound = bind(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let (listen, socket) = match bound {
+            Ok((listen, socket)) => (listen, Some(socket)),
+            Err(_) if may_wait => (address, None),
+            Err(source) => {
+                if was_enabled {
+                    self.enable()?;
+                }
+                return Err(Error::Listen {
+                    proxy: self.name().to_owned(),
+                    address: address.to_string(),
+                    source,
+                });
+            }
+        };
+        *self.state() = State { listen, asked: Some(asked.to_owned()), door: Door::Shut(socket) };
+        Ok(())
     }
 
     /// Closes every live connection once; new ones are accepted.
@@ -226,15 +241,17 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// [`Error::ToxicExists`], [`Error::Toxicity`] and [`Error::Attribute`].
+    /// [`Error::ToxicExists`], [`Error::Toxicity`], [`Error::Attribute`], [`Error::Text`] and [`Error::TooMany`].
     pub fn add_toxic(&self, toxic: impl Into<Toxic>) -> Result<(), Error> {
         let toxic = toxic.into();
         toxic.validate()?;
         let name = toxic.name();
+        limits::check_name("the name of a toxic", &name)?;
         self.edit_toxics(|toxics| {
             if toxics.iter().any(|other| *other.name == *name) {
                 return Err(Error::ToxicExists { proxy: self.name().to_owned(), toxic: name });
             }
+            limits::check_count("toxics on a proxy", toxics.len(), MAX_TOXICS)?;
             toxics.push(Installed::new(toxic));
             Ok(())
         })
@@ -304,19 +321,4 @@ impl Proxy {
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Binds without listening, so that the port is ours while connections are refused.
-pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-async fn resolve(address: &str) -> std::io::Result<SocketAddr> {
-    lookup_host(address)
-        .await?
-        .next()
-        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
 }

@@ -177,6 +177,9 @@ impl ToxicKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Toxic {
     name: Option<String>,
+    /// The stream as a client of the HTTP API spelled it, who wants to see it again like that.
+    #[cfg(feature = "api")]
+    spelling: Option<String>,
     pub(crate) stream: Stream,
     pub(crate) toxicity: f64,
     pub(crate) kind: ToxicKind,
@@ -185,7 +188,14 @@ pub struct Toxic {
 impl Toxic {
     /// A toxic of this kind on its default stream, on every connection.
     pub fn new(kind: ToxicKind) -> Self {
-        Toxic { name: None, stream: kind.default_stream(), toxicity: 1.0, kind }
+        Toxic {
+            name: None,
+            #[cfg(feature = "api")]
+            spelling: None,
+            stream: kind.default_stream(),
+            toxicity: 1.0,
+            kind,
+        }
     }
 
     /// Delays the answers; see [`ToxicKind::Latency`].
@@ -288,6 +298,19 @@ impl Toxic {
     pub fn on(mut self, stream: Stream) -> Self {
         self.stream = stream;
         self
+    }
+
+    /// Shows the stream in this spelling.
+    #[cfg(feature = "api")]
+    pub(crate) fn spelled(mut self, stream: &str) -> Self {
+        self.spelling = Some(stream.to_owned());
+        self
+    }
+
+    /// The stream as it was spelled.
+    #[cfg(feature = "api")]
+    pub(crate) fn spelling(&self) -> &str {
+        self.spelling.as_deref().unwrap_or(self.stream.as_str())
     }
 
     /// Applies the toxic to this share of connections, between 0 and 1.
