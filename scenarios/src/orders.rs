@@ -67,7 +67,7 @@ impl Customer {
             Ok(response) if response.status().is_success() => Outcome::Ok,
             Ok(response) => {
                 let status = response.status();
-                let said = format!("{status}: {}", response.text().await.unwrap_or_default());
+                let said = format!("{status}: {}", why(&response.text().await.unwrap_or_default()));
                 // The shop says 504 when it can't know whether the order was committed.
                 if status == StatusCode::GATEWAY_TIMEOUT {
                     Outcome::Unknown(said)
@@ -79,5 +79,14 @@ impl Customer {
             Err(error) => Outcome::Unknown(error.to_string()),
         };
         (order.id, outcome)
+    }
+}
+
+/// What a problem says, without what differs from one request to the next.
+fn why(body: &str) -> String {
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    match (problem["code"].as_str(), problem["title"].as_str()) {
+        (Some(code), Some(title)) => format!("{code} {title}"),
+        _ => body.to_owned(),
     }
 }
