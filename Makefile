@@ -14,10 +14,13 @@ demo:
 	cargo build --locked -p seaworthy-scenarios
 	target/debug/seaworthy run
 
+# What the tests need beyond the default features: the fault proxy's server, and the driver of a Toxiproxy server.
+FEATURES = seaworthy-fault-proxy/server,seaworthy-harness/toxiproxy
+
 # The container tests choose Docker by themselves; the rest runs on native processes, which start faster.
 test:
 	@sh harness/scripts/setup.sh test
-	SEAWORTHY_PROVIDER=$${SEAWORTHY_PROVIDER:-native} cargo test --locked --workspace
+	SEAWORTHY_PROVIDER=$${SEAWORTHY_PROVIDER:-native} cargo test --locked --workspace --features $(FEATURES)
 
 bench:
 	@sh harness/scripts/setup.sh run

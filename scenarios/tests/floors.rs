@@ -31,7 +31,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 11] = [
             "seaworthy-harness",
             "seaworthy-factories",
         ],
-        &["seaworthy-shop", "seaworthy-errors"],
+        &["seaworthy-shop", "seaworthy-errors", "seaworthy-fault-proxy"],
     ),
     (
         "seaworthy-benches",
