@@ -69,8 +69,9 @@ async fn every_call_of_the_client_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_that_the_client_can_set_is_read_back_as_it_was_set() {
     type Set = fn(&Proxy, String);
+    type Case = (&'static str, Set, &'static [(&'static str, u32)], ToxicKind);
     let millis = Duration::from_millis;
-    let cases: [(&str, Set, &[(&str, u32)], ToxicKind); 6] = [
+    let cases: [Case; 6] = [
         (
             "latency",
             |proxy, stream| _ = proxy.with_latency(stream, 12, 3, 0.5),
