@@ -36,7 +36,6 @@
 
 mod accept;
 mod alarm;
-mod bulk;
 mod chain;
 mod connection;
 mod decisions;
@@ -44,6 +43,7 @@ mod engine;
 mod error;
 mod faults;
 mod link;
+mod message_toxic;
 mod messages;
 mod protocol;
 mod proxies;
@@ -58,8 +58,9 @@ pub mod api;
 
 pub use decisions::{Decided, Decision, DecisionLog};
 pub use error::Error;
+pub use message_toxic::MessageToxic;
 pub use messages::{
-    Action, Frame, MAX_TEXT, MessageFault, MessageToxic, Messages, Postgres, Redis, WebSocket, When, Which,
+    Action, Frame, MAX_TEXT, MessageFault, Messages, Postgres, Redis, WebSocket, When, Which,
 };
 pub use proxies::Proxies;
 pub use proxy::{Proxy, ProxyConfig};
@@ -69,3 +70,7 @@ pub const REORDER_PATIENCE: std::time::Duration = std::time::Duration::from_secs
 
 pub use toxic::{Stream, Toxic, ToxicKind};
 pub use traffic::Traffic;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/toxics.md")]
+mod docs {}
