@@ -81,3 +81,7 @@ pub use traffic::Traffic;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/toxics.md")]
 mod docs {}
+
+#[cfg(all(doctest, feature = "api"))]
+#[doc = include_str!("../../../docs/fault-proxy.md")]
+mod guide {}
