@@ -37,7 +37,6 @@
 mod accept;
 mod address;
 mod alarm;
-mod bulk;
 mod chain;
 mod connection;
 mod decisions;
@@ -46,6 +45,7 @@ mod error;
 mod faults;
 mod limits;
 mod link;
+mod message_toxic;
 mod messages;
 mod protocol;
 mod proxies;
@@ -64,8 +64,9 @@ pub mod config;
 pub use decisions::{Decided, Decision, DecisionLog};
 pub use error::Error;
 pub use limits::{MAX_ADDRESS, MAX_NAME, MAX_PROXIES, MAX_TOXICS};
+pub use message_toxic::MessageToxic;
 pub use messages::{
-    Action, Frame, MAX_TEXT, MessageFault, MessageToxic, Messages, Postgres, Redis, WebSocket, When, Which,
+    Action, Frame, MAX_TEXT, MessageFault, Messages, Postgres, Redis, WebSocket, When, Which,
 };
 pub use proxies::Proxies;
 pub use proxy::Proxy;
@@ -76,3 +77,11 @@ pub const REORDER_PATIENCE: std::time::Duration = std::time::Duration::from_secs
 
 pub use toxic::{Stream, Toxic, ToxicKind};
 pub use traffic::Traffic;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/toxics.md")]
+mod docs {}
+
+#[cfg(all(doctest, feature = "api"))]
+#[doc = include_str!("../../../docs/fault-proxy.md")]
+mod guide {}

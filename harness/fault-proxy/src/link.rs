@@ -1,8 +1,11 @@
 //! One direction of a connection: bytes in, faults applied, bytes out.
 //!
-//! Without toxics, bytes go from socket to socket at once: through a buffer that the thread's links share, or, when there is much, through
-//! the kernel alone ([`Bulk`]). A link holds memory of its own only while the receiver is slower than the sender, or for
-//! its toxics.
+//! Without toxics, bytes go from socket to socket at once, through a buffer that the thread's links share. A link holds memory of its own
+//! only while the receiver is slower than the sender, or for its toxics.
+//!
+//! When there is much, more is read at once. That is faster than splice(2) through a pipe, which copies nothing and yet
+//! took 5 to 15 % more processor time over the loopback interface, and up to 30 % more of the clock (Linux 6.18): it moves single pages, where
+//! a copy from a warm cache is cheap.
 
 use std::{
     cell::RefCell,
@@ -20,15 +23,16 @@ use tokio::{
 
 use crate::{
     Stream,
-    bulk::{Bulk, Moved},
     chain::Chain,
     faults::Meetings,
     queue::{Chunk, End},
     traffic::Direction,
 };
 
-/// Bytes that are read at once.
+/// Bytes that are read at once, to begin with.
 const READ: usize = 64 * 1024;
+/// Bytes that are read at once when there is much and the receiver keeps up.
+const MAX_READ: usize = 1024 * 1024;
 /// Bytes that are read at once when toxics look at them: as much as Toxiproxy's chunks hold.
 const CHUNK: usize = 32 * 1024;
 /// Chunks that are written in one go.
@@ -37,7 +41,7 @@ const SLICES: usize = 32;
 const TURNS: usize = 16;
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_READ]);
 }
 
 #[derive(Debug)]
@@ -46,7 +50,8 @@ pub(crate) struct Link {
     chain: Option<Box<Chain>>,
     /// What the receiver did not take yet, ahead of all that the chain holds.
     unsent: Bytes,
-    bulk: Bulk,
+    /// How much is read at once.
+    appetite: usize,
     /// Where the next byte stands in the stream.
     position: u64,
     /// Set when the sender's side is over; it is passed on after `unsent`.
@@ -64,15 +69,7 @@ pub(crate) struct Sockets<'a> {
 
 impl Link {
     pub(crate) fn new(stream: Stream) -> Self {
-        Link {
-            stream,
-            chain: None,
-            unsent: Bytes::new(),
-            bulk: Bulk::default(),
-            position: 0,
-            end: None,
-            wake: None,
-        }
+        Link { stream, chain: None, unsent: Bytes::new(), appetite: READ, position: 0, end: None, wake: None }
     }
 
     /// Takes over the toxics as they are now.
@@ -93,17 +90,18 @@ impl Link {
         if self.chain.is_some() {
             return self.poll_chain(cx, sockets);
         }
+        let began_at = self.position;
         for _ in 0..TURNS {
+            if self.position - began_at >= MAX_READ as u64 {
+                break;
+            }
             if ready!(self.poll_unsent(cx, sockets)).is_err() {
                 return Poll::Ready(End::Broken);
             }
             if let Some(end) = self.end {
                 return Poll::Ready(end);
             }
-            let end = match self.bulk.is_on() {
-                true => ready!(self.poll_bulk(cx, sockets)),
-                false => ready!(self.poll_pass(cx, sockets)),
-            };
+            let end = ready!(self.poll_pass(cx, sockets));
             if end == Some(End::Broken) {
                 return Poll::Ready(End::Broken);
             }
@@ -116,7 +114,7 @@ impl Link {
     /// Reads once and writes at once what the receiver takes.
     fn poll_pass(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>) -> Poll<Option<End>> {
         BUFFER.with_borrow_mut(|buffer| {
-            let read = match ready!(poll_read(cx, sockets.from, buffer)) {
+            let read = match ready!(poll_read(cx, sockets.from, &mut buffer[..self.appetite])) {
                 Ok(0) => return Poll::Ready(Some(End::Finished)),
                 Err(_) => return Poll::Ready(Some(End::Closed)),
                 Ok(length) => &buffer[..length],
@@ -129,24 +127,13 @@ impl Link {
                 Poll::Pending => 0,
             };
             sockets.count.sent(written);
-            self.unsent = Bytes::copy_from_slice(&read[written..]);
-            if read.len() == READ {
-                self.bulk.begin();
+            if written < read.len() {
+                self.unsent = Bytes::copy_from_slice(&read[written..]);
+                self.appetite = READ;
+            } else if read.len() == self.appetite {
+                self.appetite = MAX_READ.min(2 * self.appetite);
             }
             Poll::Ready(None)
-        })
-    }
-
-    fn poll_bulk(&mut self, cx: &mut Context<'_>, sockets: &mut Sockets<'_>) -> Poll<Option<End>> {
-        let moved =
-            ready!(self.bulk.poll_move(cx, sockets.from, sockets.to, sockets.count, &mut self.position));
-        // The pipe is empty now, unless the receiver is gone.
-        let _ = self.bulk.poll_stop(cx, sockets.to, sockets.count);
-        Poll::Ready(match moved {
-            Moved::Little => None,
-            Moved::End => Some(End::Finished),
-            Moved::ReadFailed => Some(End::Closed),
-            Moved::WriteFailed => Some(End::Broken),
         })
     }
 
@@ -164,7 +151,6 @@ impl Link {
             let Some(chain) = &mut self.chain else { continue };
             if let Some(end) = chain.out.ended()
                 && self.unsent.is_empty()
-                && !self.bulk.is_on()
             {
                 return Poll::Ready(end);
             }
@@ -246,11 +232,7 @@ impl Link {
                 self.unsent = Bytes::new();
             }
         }
-        if self.chain.is_some() {
-            self.bulk.poll_stop(cx, sockets.to, sockets.count)
-        } else {
-            Poll::Ready(Ok(()))
-        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -377,7 +377,7 @@ GET /proxies/c => 404 proxy not found
 async fn the_log_of_decisions_can_be_had() {
     let table = Table::new().await;
     table.check("POST /decisions {} => 400 missing required field: limit").await;
-    table.check("POST /decisions {\"limit\":1000001} => 400 bad request body: `limit` must be at most 1000000, not 1000001").await;
+    table.check("POST /decisions {\"limit\":100001} => 400 bad request body: `limit` must be at most 100000, not 100001").await;
     table.check("POST /decisions {\"limit\":10} => 204").await;
     let echo = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = echo.local_addr().unwrap();

@@ -91,6 +91,19 @@ async fn a_client_that_closes_its_write_side_still_gets_the_answer() {
 }
 
 #[tokio::test]
+async fn two_latencies_on_one_stream_add_up() {
+    let proxy = echo_proxy().await;
+    let mut client = TcpStream::connect(proxy.listen()).await.unwrap();
+    round_trip(&mut client, b"warm").await.unwrap();
+    let latency = Duration::from_millis(100);
+    proxy.add_toxic(Toxic::latency(latency)).unwrap();
+    proxy.add_toxic(Toxic::latency(latency).named("another")).unwrap();
+    let started = Instant::now();
+    round_trip(&mut client, b"ping").await.unwrap();
+    assert!(started.elapsed() >= latency * 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn latency_delays_every_answer_and_ends_with_the_toxic() {
     let proxy = echo_proxy().await;
     let mut client = TcpStream::connect(proxy.listen()).await.unwrap();

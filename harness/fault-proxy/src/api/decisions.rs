@@ -13,23 +13,28 @@ use super::{
 };
 use crate::Proxies;
 
-/// The most decisions that can be asked for over HTTP.
-const MAX_RECORDED: u64 = 1_000_000;
+/// The most decisions that the log can be told to keep over HTTP.
+pub const MAX_DECISIONS: usize = 100_000;
 
 /// Every decision on a line of its own, as JSON.
 pub(super) async fn show(State(proxies): State<Proxies>) -> Response {
     let missed = proxies.decisions().missed().to_string();
     let headers = [(header::CONTENT_TYPE.as_str(), "application/x-ndjson"), ("x-missed-decisions", &missed)];
-    (headers, proxies.decisions().to_json_lines()).into_response()
+    // A full log takes a while, in which other calls must not wait.
+    let lines = tokio::task::spawn_blocking(move || proxies.decisions().to_json_lines());
+    match lines.await {
+        Ok(lines) => (headers, lines).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// Starts the log anew, with `limit` decisions at most.
 pub(super) async fn record(State(proxies): State<Proxies>, Body(body): Body) -> Result<StatusCode, Refusal> {
     let fields = Fields::of(first_value(&body)?, "the body")?;
     let limit = fields.whole("limit")?.ok_or_else(|| Refusal::missing("limit"))?;
-    if limit > MAX_RECORDED {
-        return Err(Refusal::bad_body(format!("`limit` must be at most {MAX_RECORDED}, not {limit}")));
-    }
-    proxies.decisions().record(usize::try_from(limit).unwrap_or(usize::MAX));
+    let fits = usize::try_from(limit).ok().filter(|limit| *limit <= MAX_DECISIONS);
+    let limit = fits
+        .ok_or_else(|| Refusal::bad_body(format!("`limit` must be at most {MAX_DECISIONS}, not {limit}")))?;
+    proxies.decisions().record(limit);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -36,6 +36,7 @@ use axum::Router;
 
 use crate::Proxies;
 
+pub use decisions::MAX_DECISIONS;
 pub(crate) use proxies::config;
 pub use serving::Api;
 pub use settings::{Answered, Settings};

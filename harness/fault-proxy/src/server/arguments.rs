@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Parser};
+use seaworthy_fault_proxy::api::MAX_DECISIONS;
 
 /// Toxiproxy's flags also work with one dash, as everything written in Go takes them.
 const FLAGS: [&str; 7] = ["host", "port", "config", "seed", "proxy-metrics", "runtime-metrics", "version"];
@@ -27,9 +28,9 @@ pub(super) struct Arguments {
     /// The seed of all random decisions; without it, one of the moment, which the log tells.
     #[arg(long, value_parser = seed, allow_negative_numbers = true)]
     pub(super) seed: Option<u64>,
-    /// Keep so many random decisions for `GET /decisions`.
-    #[arg(long, value_name = "LIMIT", default_value_t = 0)]
-    pub(super) decisions: usize,
+    /// Keep so many random decisions for `GET /decisions`, 100000 at most.
+    #[arg(long, value_name = "LIMIT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_DECISIONS as i64))]
+    pub(super) decisions: u32,
     /// Serve the bytes that each proxy moved under /metrics.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
     pub(super) proxy_metrics: bool,
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in ["--port 65536", "--port x", "--seed 1.5", "--prot 1", "8474"] {
+        for line in ["--port 65536", "--port x", "--seed 1.5", "--prot 1", "--decisions 100001", "8474"] {
             let words = std::iter::once("x").chain(line.split_whitespace()).map(OsString::from);
             assert_eq!(Arguments::read(words).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -75,7 +75,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut terminations = listen_for(SignalKind::terminate())?;
     let seed = arguments.seed.unwrap_or_else(seed_of_the_moment);
     let proxies = Proxies::with_seed(seed);
-    proxies.decisions().record(arguments.decisions);
+    proxies.decisions().record(arguments.decisions as usize);
     populate(&proxies, &arguments).await?;
     let api = serve(proxies, &arguments).await?;
     info!(address = %api.address(), seed, version = env!("CARGO_PKG_VERSION"), "the API listens");

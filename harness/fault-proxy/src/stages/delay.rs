@@ -42,9 +42,11 @@ impl Stage for Delay {
             self.held.push_back((due, chunk));
         }
         while output.has_room()
-            && let Some((_, chunk)) = self.held.pop_front_if(|(due, _)| *due <= now)
+            && let Some((due, mut chunk)) = self.held.pop_front_if(|(due, _)| *due <= now)
         {
             self.cost -= chunk.cost();
+            // What this delay took is no age that the next one may count.
+            chunk.arrived = due;
             output.push(chunk);
         }
         match (self.held.front(), input.ended()) {
