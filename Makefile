@@ -17,7 +17,7 @@ demo:
 # The container tests choose Docker by themselves; the rest runs on native processes, which start faster.
 test:
 	@sh harness/scripts/setup.sh test
-	SEAWORTHY_PROVIDER=$${SEAWORTHY_PROVIDER:-native} cargo test --locked --workspace
+	SEAWORTHY_PROVIDER=$${SEAWORTHY_PROVIDER:-native} cargo test --locked --workspace --features seaworthy-fault-proxy/server
 
 bench:
 	@sh harness/scripts/setup.sh run
