@@ -14,6 +14,7 @@ use crate::Scenario;
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "disk-full",
     summary: "The disk of Postgres' data fills up, then space returns.",
+    durable: true,
     disk_limit_mib: Some(96),
     drain_limit: Duration::from_secs(10),
     regulars: 0,

@@ -10,6 +10,7 @@ use crate::Scenario;
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "postgres-connection-loss",
     summary: "Connections to Postgres are reset three times, then it can't be reached for seconds.",
+    durable: true,
     disk_limit_mib: None,
     drain_limit: Duration::from_secs(10),
     regulars: 0,

@@ -10,6 +10,7 @@ use crate::Scenario;
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "redis-failure",
     summary: "Redis is killed and restarted, twice, while orders flow and clients watch them.",
+    durable: true,
     disk_limit_mib: None,
     drain_limit: Duration::from_secs(10),
     regulars: 0,

@@ -22,6 +22,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it does, in a sentence.
     pub summary: &'static str,
+    /// Whether Postgres writes durably: wherever it may crash or its disk fills up.
+    pub(crate) durable: bool,
     /// The size of Postgres' disk in MiB, where the scenario fills it.
     pub(crate) disk_limit_mib: Option<u64>,
     /// How long work may take to drain after the last fault.

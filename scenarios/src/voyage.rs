@@ -194,7 +194,7 @@ impl Voyage {
 
     /// Starts Postgres (durable), Redis, the shop and its workers.
     async fn fit_out(&self, scenario: &Scenario) -> Result<Stack, Error> {
-        let mut postgres = Postgres::new().durable(true);
+        let mut postgres = Postgres::new().durable(scenario.durable);
         if let Some(mib) = scenario.disk_limit_mib {
             postgres = postgres.disk_limit_mib(mib);
         }
@@ -344,6 +344,10 @@ impl Outcomes<'_> {
         ];
         record.checks.extend((scenario.exercised)(&evidence));
         record.numbers = self.numbers(&accepted, &fulfilled, &evidence);
+        if !scenario.durable {
+            let value = "off: nothing of Postgres is broken here".to_owned();
+            record.numbers.push(Number { name: "Durability of Postgres".to_owned(), value });
+        }
         record.samples = self.history.operations().iter().map(sample).collect();
         record.samples.sort_by_key(|sample| sample.at);
         record.faults = self.windows;

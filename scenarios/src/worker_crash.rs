@@ -10,6 +10,7 @@ use crate::Scenario;
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "worker-crash",
     summary: "Workers are killed with SIGKILL in the middle of their jobs, several times, while orders flow.",
+    durable: true,
     disk_limit_mib: None,
     drain_limit: Duration::from_secs(10),
     regulars: 0,

@@ -18,19 +18,20 @@ async fn every_scenario_holds_in_containers() {
     }
     let program = env!("CARGO_BIN_EXE_seaworthy").into();
     let voyage = Voyage { program, provider: ProviderChoice::Docker, seed: 7, bug: None };
+    // What a build has just written must not hold up what Postgres writes.
+    nix::unistd::sync();
     let all = scenarios();
-    // Two at once: more would test the machine.
-    let mut playing = stream::iter(&all).map(|scenario| voyage.play(scenario, |_| {})).buffered(2);
-    while let Some(played) = playing.next().await {
-        let record = played.unwrap().record;
-        assert_eq!(record.status, Status::Played);
-        assert_eq!(
-            record.verdict(),
-            Verdict::Held,
-            "{}: {:#?}\n{:#?}",
-            record.name,
-            record.checks,
-            record.numbers
-        );
+    let (alone, others): (Vec<_>, Vec<_>) =
+        all.iter().partition(|scenario| scenario.name == "graceful-restart");
+    // Two at once: more would test the machine. The one whose clients hardly rest has it for itself.
+    for (scenarios, at_once) in [(others, 2), (alone, 1)] {
+        let mut playing =
+            stream::iter(scenarios).map(|scenario| voyage.play(scenario, |_| {})).buffered(at_once);
+        while let Some(played) = playing.next().await {
+            let record = played.unwrap().record;
+            assert_eq!(record.status, Status::Played);
+            let (name, checks, numbers) = (&record.name, &record.checks, &record.numbers);
+            assert_eq!(record.verdict(), Verdict::Held, "{name}: {checks:#?}\n{numbers:#?}");
+        }
     }
 }

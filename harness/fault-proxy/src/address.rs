@@ -34,8 +34,13 @@ pub(crate) async fn resolve(address: &str) -> Result<SocketAddr, String> {
     let found = tokio::time::timeout(PATIENCE, lookup_host((host, port)));
     let found =
         found.await.map_err(|_| format!("lookup {host}: i/o timeout"))?.map_err(|_| no_such_host())?;
+    preferred(found).ok_or_else(no_such_host)
+}
+
+/// The first IPv4 address, or the first of all.
+fn preferred(found: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
     let found: Vec<SocketAddr> = found.collect();
-    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(no_such_host)
+    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied()
 }
 
 /// Binds without listening, so that the port is ours while connections are refused.
@@ -109,6 +114,17 @@ mod tests {
             let got = resolve(address).await.map(|address| address.to_string());
             assert_eq!(got, wanted.map(str::to_owned).map_err(str::to_owned), "{address}");
         }
+    }
+
+    #[test]
+    fn a_name_with_addresses_of_both_families_means_the_first_of_ipv4() {
+        let check = |found: &[&str], wanted: Option<&str>| {
+            let found = found.iter().map(|address| address.parse().unwrap());
+            assert_eq!(preferred(found), wanted.map(|address| address.parse().unwrap()));
+        };
+        check(&["[::1]:1", "127.0.0.1:1", "127.0.0.2:1"], Some("127.0.0.1:1"));
+        check(&["[::1]:1", "[::2]:1"], Some("[::1]:1"));
+        check(&[], None);
     }
 
     #[tokio::test]

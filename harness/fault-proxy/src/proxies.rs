@@ -128,7 +128,8 @@ impl Proxies {
     /// # Errors
     ///
     /// [`Error::Listen`] of the first proxy that could not listen again; the others are reset all the same.
-    pub fn reset(&self) -> Result<(), Error> {
+    pub async fn reset(&self) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
         let mut outcome = Ok(());
         for proxy in self.list() {
             proxy.clear_toxics();

@@ -105,7 +105,9 @@ async fn play(chosen: &[Scenario], provider: ProviderChoice, seed: u64) -> Resul
             provider: provider_line,
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            durability: "on: fsync, synchronous_commit and full_page_writes".to_owned(),
+            durability:
+                "on (fsync, synchronous_commit and full_page_writes), unless a scenario says otherwise"
+                    .to_owned(),
         },
         scenarios: records,
     })

@@ -151,7 +151,7 @@ struct Populated {
 }
 
 async fn reset(State(proxies): State<Proxies>) -> Answer {
-    proxies.reset()?;
+    proxies.reset().await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -29,13 +29,32 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = seed, allow_negative_numbers = true)]
     pub(super) seed: Option<u64>,
     /// Keep so many random decisions for `GET /decisions`, 100000 at most.
-    #[arg(long, value_name = "LIMIT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_DECISIONS as i64))]
+    #[arg(
+        long,
+        value_name = "LIMIT",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(..=MAX_DECISIONS as i64)
+    )]
     pub(super) decisions: u32,
     /// Serve the bytes that each proxy moved under /metrics.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = false
+    )]
     pub(super) proxy_metrics: bool,
     /// Serve memory, CPU time and open files of the process under /metrics.
-    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false)]
+    #[arg(
+        long,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = false
+    )]
     pub(super) runtime_metrics: bool,
     /// Print the version.
     #[arg(long, short = 'V')]
