@@ -11,7 +11,7 @@ use tokio::{task::JoinHandle, time::sleep};
 use crate::{Service, Stack};
 
 /// A pause between two looks.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Looks at the memory of every service a few times a second. A service whose memory can't be told is left out; nothing fails for it.
 #[derive(Debug)]

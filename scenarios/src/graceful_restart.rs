@@ -15,7 +15,7 @@ const RESTARTS: u32 = 30;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     name: "graceful-restart",
-    summary: "The shop is restarted 30 times while clients send requests back to back.",
+    summary: "The shop is restarted 30 times while eight clients send one request after the other.",
     // Postgres itself is not touched, and a slow disk would be all that is measured.
     durable: false,
     disk_limit_mib: None,
@@ -40,7 +40,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
                 verdict,
                 format!("{restarts} times, each time as a new process"),
             ),
-            exercised("clients were busy all the time", seen.lookups, "requests back to back"),
+            exercised("clients were busy all the time", seen.lookups, "requests of theirs"),
         ]
     },
 };

@@ -28,7 +28,7 @@ pub struct Scenario {
     pub(crate) disk_limit_mib: Option<u64>,
     /// How long work may take to drain after the last fault.
     pub(crate) drain_limit: Duration,
-    /// Customers who send requests back to back, beside the open-loop load. With any, the shop's server runs under its supervisor.
+    /// Customers who send one request after the other, beside the open-loop load. With any, the shop's server runs under its supervisor.
     pub(crate) regulars: u64,
     pub(crate) faults: fn(&mut ChaCha8Rng) -> Schedule,
     pub(crate) exercised: fn(&Evidence) -> Vec<Check>,
@@ -41,7 +41,7 @@ pub struct Evidence {
     pub refused: u64,
     /// What became of the requests that did not succeed, `key: why` each.
     pub failures: Vec<String>,
-    /// Requests of the customers who send them back to back, without the orders that they placed.
+    /// Requests of the customers who send one after the other, without the orders that they placed.
     pub lookups: u64,
     /// Processes that have served, one after the other, by the supervisor's log.
     pub processes: usize,

@@ -248,6 +248,11 @@ async fn ended(stack: &Stack) -> Vec<String> {
 /// Tells a process of the shop where its services are: behind their fault proxies.
 fn crew(app: App, stack: &Stack, bug: Option<Bug>) -> App {
     let app = app.env("DATABASE_URL", stack.postgres().url()).env("REDIS_URL", stack.redis().url());
+    // A line for every request would be read again whenever the harness looks for a word in the log; and to find the line behind a slow
+    // statement, each process would read the debug information of this whole program, just when the machine is busy.
+    let app = app
+        .env("SEAWORTHY_LOG_LEVEL", "info,seaworthy_telemetry::requests=warn")
+        .env("SEAWORTHY_SQL_CALLERS", "none");
     match bug {
         Some(bug) => app.env("SHOP_BUG", bug.name()),
         None => app,
