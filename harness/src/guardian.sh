@@ -43,10 +43,10 @@ containers() {
 }
 
 # A process or container may have been on its way when the owner died, so look until there has been nothing for a
-# while; never for more than about eight seconds.
+# while, which for a daemon that is busy making a container is seconds; never for more than about nine seconds.
 quiet=0 round=0
-if [ -n "$orderly" ]; then enough=1; elif [ -n "$docker" ]; then enough=40; else enough=4; fi
-while [ $quiet -lt $enough ] && [ $round -lt 80 ]; do
+if [ -n "$orderly" ]; then enough=1; elif [ -n "$docker" ]; then enough=50; else enough=4; fi
+while [ $quiet -lt $enough ] && [ $round -lt 110 ]; do
     round=$((round + 1))
     found=$(processes)
     if [ -n "$found" ]; then

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    sync::RwLock,
     time::{Duration, Instant},
 };
 
@@ -75,18 +76,24 @@ fn kill_at_random_moments(provider: &str, scenario: &str, seed: u64, times: u32,
     }
 }
 
+/// The daemon makes and removes containers in its own time, so that test has the machine for itself.
+static MACHINE: RwLock<()> = RwLock::new(());
+
 #[test]
 fn kill_9_of_a_native_run_leaves_nothing() {
+    let _shared = MACHINE.read();
     kill_at_random_moments("native", "worker-crash", 1, 6, Duration::from_secs(3));
 }
 
 #[test]
 fn kill_9_of_a_native_run_with_a_supervisor_leaves_nothing() {
+    let _shared = MACHINE.read();
     kill_at_random_moments("native", "graceful-restart", 4, 4, Duration::from_secs(4));
 }
 
 #[test]
 fn kill_9_of_a_native_run_with_a_mounted_disk_leaves_nothing() {
+    let _shared = MACHINE.read();
     if nix::unistd::Uid::effective().is_root() {
         kill_at_random_moments("native", "disk-full", 2, 4, Duration::from_secs(4));
     }
@@ -94,6 +101,7 @@ fn kill_9_of_a_native_run_with_a_mounted_disk_leaves_nothing() {
 
 #[test]
 fn kill_9_of_a_run_in_containers_leaves_nothing() {
+    let _alone = MACHINE.write();
     let docker = Command::new("docker").arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if docker.is_ok_and(|status| status.success()) {
         kill_at_random_moments("docker", "worker-crash", 3, 3, Duration::from_secs(4));
