@@ -164,7 +164,7 @@ mod profiles {
 
     fn number(name: &str, text: Option<&str>, default: u32) -> Result<u32, String> {
         let Some(text) = text else { return Ok(default) };
-        text.parse().map_err(|_| format!("{name} must be a whole number, and is {text:?}\n"))
+        text.parse().map_err(|_| format!("{name} must be a whole number, and is {text:?}"))
     }
 
     pub(super) async fn cpu(Query(wish): Query<Wish>) -> Result<Response, Response> {
