@@ -89,6 +89,24 @@ codes! {
         example: "A process can't be started, since there are too many.",
         remedy: "The source of the error says what the system refused.",
     }
+
+    /// Another process holds a lock of the harness for longer than its work can take.
+    pub LOCKED = "HARNESS-0014", DeadlineExceeded, "Another process holds a lock for too long" {
+        example: "A debugger has stopped a test while it was starting the shared stack.",
+        remedy: "End the process that has the lock's file open: `lsof` or `fuser` says which one that is.",
+    }
+
+    /// A migration, a piece of SQL or a closure failed while the template of the tests' databases was being made.
+    pub SCHEMA = "HARNESS-0015", InvalidArgument, "The schema of the test's database can't be made" {
+        example: "A migration has a syntax error, or the folder of migrations is not there.",
+        remedy: "Correct the step that the error names.",
+    }
+
+    /// One test asks for more connections at once than the server gives to all tests.
+    pub CONNECTIONS = "HARNESS-0016", InvalidArgument, "A test asks for too many connections" {
+        example: "`connections = 200`, and the server has 100.",
+        remedy: "Ask for fewer, or give the test a server of its own.",
+    }
 }
 
 impl Error {
@@ -107,6 +125,9 @@ impl Error {
             Error::Deadline { .. } => &DEADLINE,
             Error::UnknownService { .. } => &UNKNOWN_SERVICE,
             Error::Proxy(_) | Error::Toxiproxy { .. } => &PROXY,
+            Error::Locked { .. } => &LOCKED,
+            Error::Schema { .. } => &SCHEMA,
+            Error::TooManyConnections { .. } => &CONNECTIONS,
             Error::Database { .. } | Error::Io { .. } => &SYSTEM,
         }
     }

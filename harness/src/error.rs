@@ -179,6 +179,28 @@ pub enum Error {
         /// What it said.
         source: sqlx::Error,
     },
+    /// Another process holds a lock, and has not given it back in time.
+    #[error("another process has held the lock {path} for too long; if it hangs, end it, and its lock is free")]
+    Locked {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// A step of a database's schema failed.
+    #[error("the schema of the test's database failed at {step}: {source}")]
+    Schema {
+        /// The step: a folder of migrations, a piece of SQL, or the name of a closure.
+        step: String,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A test asks for more connections than the server has.
+    #[error("a test asks for {wanted} connections at once, and the server has {budget} for tests: ask for fewer with `connections = …`")]
+    TooManyConnections {
+        /// What the test asked for.
+        wanted: u32,
+        /// What there is for all tests together.
+        budget: u32,
+    },
     /// The operating system refused.
     #[error("{action}: {source}")]
     Io {

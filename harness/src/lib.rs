@@ -41,23 +41,27 @@
 pub mod binaries;
 pub mod check;
 pub mod codes;
+pub mod env;
 mod error;
 mod fault;
 mod guardian;
 mod history;
 mod load;
+mod lock;
 mod memory;
 mod network;
 mod processes;
 mod provider;
 mod schedule;
 mod service;
+mod shared;
 mod signal;
 mod spec;
 mod stack;
 #[cfg(feature = "toxiproxy")]
 pub mod toxiproxy;
 
+pub use env::Env;
 pub use error::Error;
 pub use fault::{Fault, Injected};
 pub use history::{Counts, History, Operation, Outcome};
@@ -68,9 +72,12 @@ pub use network::{Faults, NetworkFault, Sentence};
 pub use provider::docker::version as docker_version;
 pub use provider::{ProviderChoice, would_take};
 pub use schedule::{Event, Schedule};
+pub use seaworthy_fault_proxy::{Stream, Toxic};
+pub use seaworthy_harness_macros::test;
 /// The records that runs leave, and their renderings.
 pub use seaworthy_reports as reports;
 pub use service::Service;
+pub use shared::take_down;
 pub use signal::Signal;
 pub use spec::{App, Postgres, Redis};
 pub use stack::{Stack, StackBuilder, data_folder};

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     Error,
     provider::{Instance, Login},
+    shared::LogSource,
     signal::Signal,
     spec::{Ready, Spec},
 };
@@ -124,6 +125,24 @@ impl Service {
     /// Every line of the service's log with this text, from its first start on; none for an external server.
     pub async fn lines(&self, text: &str) -> Vec<String> {
         self.inner.instance.lines(text).await
+    }
+
+    /// Where its log is, for those who read it themselves.
+    pub(crate) fn log_source(&self) -> LogSource {
+        self.inner.instance.log_source()
+    }
+
+    /// How long its log is now, in bytes, where that can be told.
+    pub(crate) fn log_length(&self) -> u64 {
+        match self.log_source() {
+            LogSource::File(path) => std::fs::metadata(path).map_or(0, |file| file.len()),
+            _ => 0,
+        }
+    }
+
+    /// The database that its URLs name.
+    pub(crate) fn database(&self) -> String {
+        self.inner.instance.login().database
     }
 
     /// The memory that the service's processes have resident now, in bytes; `None` where that can't be told.

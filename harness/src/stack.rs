@@ -14,7 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::{
     Error, Service,
-    guardian::Guardian,
+    guardian::{self, Guardian},
     provider::{Chosen, ProviderChoice, Site, choose},
     spec::{App, Postgres, Redis, Spec},
 };
@@ -171,7 +171,7 @@ impl Stack {
         let _ = tokio::task::spawn_blocking(move || drop((services, self))).await;
     }
 
-    async fn start_service(&self, name: &str, spec: &Spec) -> Result<Service, Error> {
+    pub(crate) async fn start_service(&self, name: &str, spec: &Spec) -> Result<Service, Error> {
         let instance = self.provider.0.provider.start(&self.site, name, spec).await?;
         let service = Service::new(name, spec, instance, &self.proxies, self.ready_deadline).await?;
         service.wait_until_ready().await?;
@@ -235,8 +235,8 @@ impl StackBuilder {
             return Err(Error::Runtime);
         }
         let chosen = choose(self.provider).await?;
-        let id = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
-        let guardian = Guardian::start(usable(root_folder()?)?.join(format!("seaworthy-{id}")), &id)?;
+        let id = new_id();
+        let guardian = Guardian::start(new_folder(&id)?, &id, None)?;
         let stack = Stack {
             services: Mutex::default(),
             proxies: Proxies::with_seed(self.seed),
@@ -255,6 +255,19 @@ impl StackBuilder {
         }
         Ok(stack)
     }
+}
+
+/// What tells a stack from all others, also on other machines.
+pub(crate) fn new_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
+}
+
+/// The folder of a new stack, which its guardian is to make.
+pub(crate) fn new_folder(id: &str) -> Result<PathBuf, Error> {
+    let root = usable(root_folder()?)?;
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| guardian::adopt_orphans(&root));
+    Ok(root.join(format!("seaworthy-{id}")))
 }
 
 /// Where stacks keep their files: `SEAWORTHY_DIR`, else memory where the system has a filesystem in it with enough

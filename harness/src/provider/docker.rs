@@ -17,7 +17,7 @@ use testcontainers::{
     bollard::{
         self,
         models::{HostConfig, PortBinding},
-        query_parameters::{CreateImageOptionsBuilder, KillContainerOptionsBuilder, StatsOptionsBuilder},
+        query_parameters::{CreateImageOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, StatsOptionsBuilder},
     },
     core::{CmdWaitFor, ExecCommand, IntoContainerPort, Mount, client::docker_client_instance},
     runners::AsyncRunner,
@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use super::{Instance, Login, Provider, Site, native, port};
 use crate::{
     Error,
+    shared::LogSource,
     signal::Signal,
     spec::{App, Postgres, Redis, Spec},
 };
@@ -85,6 +86,15 @@ pub async fn version() -> Result<String, Error> {
     connect().await.map(|(_, version)| version)
 }
 
+/// The end of a container's log.
+pub(crate) async fn log_of(id: &str) -> Option<String> {
+    let (client, _) = connect().await.ok()?;
+    let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("500").build();
+    let pieces = client.logs(id, Some(options)).try_collect::<Vec<_>>();
+    let pieces = timeout(PING_DEADLINE, pieces).await.ok()?.ok()?;
+    Some(pieces.iter().map(|piece| String::from_utf8_lossy(&piece.clone().into_bytes()).into_owned()).collect())
+}
+
 async fn connect() -> Result<(bollard::Docker, String), Error> {
     let unavailable = |why: String| Error::DockerUnavailable { why };
     let client = docker_client_instance().await.map_err(|error| unavailable(chain(&error)))?;
@@ -136,7 +146,8 @@ impl Docker {
     async fn start_postgres(&self, site: &Site, name: &str, spec: &Postgres) -> Result<Container, Error> {
         let port = port::pick(name, spec.port)?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        let mut settings = vec!["listen_addresses=*", "max_connections=100", "shared_buffers=32MB"];
+        let mut settings =
+            vec!["listen_addresses=*", "max_connections=100", "shared_buffers=32MB", "log_line_prefix=%m [%p] %d "];
         if !spec.durable {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }
@@ -378,6 +389,10 @@ impl Instance for Container {
         let log = self.whole_log().await;
         let log = String::from_utf8_lossy(&log);
         log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+
+    fn log_source(&self) -> LogSource {
+        LogSource::Container(self.container.id().to_owned())
     }
 
     async fn memory(&self) -> Option<u64> {

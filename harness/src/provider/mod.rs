@@ -10,11 +10,12 @@ mod port;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use choice::{Chosen, choose};
 pub use choice::{ProviderChoice, would_take};
 
-use crate::{Error, guardian::Guardian, signal::Signal, spec::Spec};
+use crate::{Error, guardian::Guardian, shared::LogSource, signal::Signal, spec::Spec};
 
 /// A way to bring services up. All providers behave alike; what one of them can't do is an [`Error::Unsupported`].
 #[async_trait]
@@ -79,12 +80,17 @@ pub(crate) trait Instance: Send + Sync {
     /// The memory that its processes have resident now, in bytes, where that can be told.
     async fn memory(&self) -> Option<u64>;
 
+    /// Where its log can be read by another process.
+    fn log_source(&self) -> LogSource {
+        LogSource::None
+    }
+
     /// Gives back what the guardian can't: a database on an external server.
     async fn release(&self) {}
 }
 
 /// The credentials and the database of a service.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Login {
     /// The user name; empty for none.
     pub user: String,

@@ -60,6 +60,8 @@ fn arguments(data: &Path, port: u16, spec: &Postgres) -> Vec<String> {
         "shared_buffers=32MB".to_owned(),
         "max_connections=100".to_owned(),
         "log_checkpoints=off".to_owned(),
+        // With the database's name, by which a test finds its own lines.
+        "log_line_prefix=%m [%p] %d ".to_owned(),
     ];
     if !spec.durable {
         let off = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
@@ -142,7 +144,8 @@ fn initialise(binary: &Binary, account: Account, folder: &Path) -> Result<(), Er
     Ok(())
 }
 
-fn cache_folder() -> PathBuf {
+/// Where files are kept that are made once per user: `XDG_CACHE_HOME`, else `~/.cache`.
+pub(crate) fn cache_folder() -> PathBuf {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(env::temp_dir);
     base.join("seaworthy")

@@ -184,7 +184,7 @@ impl Process {
         processes::running_in(&self.folder, leader)
     }
 
-    fn log_path(&self) -> PathBuf {
+    pub(crate) fn log_path(&self) -> PathBuf {
         // Beside the folder, not in it: the folder may be full.
         self.folder.with_extension("log")
     }

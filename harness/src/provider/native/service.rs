@@ -7,6 +7,7 @@ use super::{disk::SmallDisk, process::Process};
 use crate::{
     Error,
     provider::{Instance, Login},
+    shared::LogSource,
     signal::Signal,
 };
 
@@ -79,6 +80,10 @@ impl Instance for NativeService {
 
     async fn lines(&self, text: &str) -> Vec<String> {
         self.process.lines(text)
+    }
+
+    fn log_source(&self) -> LogSource {
+        LogSource::File(self.process.log_path())
     }
 
     async fn memory(&self) -> Option<u64> {

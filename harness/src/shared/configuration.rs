@@ -1,0 +1,54 @@
+//! What must be alike for two processes to share a stack.
+
+use std::{env, fmt::Write};
+
+use sha2::{Digest, Sha256};
+
+use crate::provider::ProviderChoice;
+
+/// Grows when the files by which the users of a stack agree change, so that different releases keep to themselves.
+const LAYOUT: u32 = 1;
+
+/// The settings from which a stack's services follow.
+const SETTINGS: [&str; 8] = [
+    "SEAWORTHY_DIR",
+    "SEAWORTHY_POSTGRES",
+    "SEAWORTHY_REDIS",
+    "SEAWORTHY_POSTGRES_IMAGE",
+    "SEAWORTHY_REDIS_IMAGE",
+    "SEAWORTHY_POSTGRES_URL",
+    "SEAWORTHY_REDIS_URL",
+    "DOCKER_HOST",
+];
+
+/// A configuration of a shared stack.
+#[derive(Debug, Clone)]
+pub(crate) struct Configuration {
+    pub(crate) choice: ProviderChoice,
+    /// Tells apart stacks that are alike otherwise.
+    pub(crate) name: String,
+}
+
+impl Configuration {
+    /// A name for it: equal configurations have equal ones.
+    pub(crate) fn key(&self) -> String {
+        let mut parts = vec![env!("CARGO_PKG_VERSION").to_owned(), LAYOUT.to_string()];
+        parts.push(format!("{:?}", self.choice));
+        parts.push(self.name.clone());
+        parts.extend(SETTINGS.map(|name| env::var(name).unwrap_or_default()));
+        digest(parts.iter().map(String::as_bytes))
+    }
+}
+
+/// The start of the SHA-256 over these parts, in hexadecimal digits: 48 bits, which fit into the names of databases.
+pub(crate) fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..6].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
