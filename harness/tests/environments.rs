@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
 use seaworthy_harness::{Env, env::Schema};
+use sqlx::{Connection, PgConnection};
 
 const ORDERS: &str = "create table orders (id serial primary key, customer text not null)";
 
@@ -53,8 +54,8 @@ async fn a_fault_is_on_for_its_time_and_for_this_test_alone(env: Env) {
     assert!(asked.elapsed() >= Duration::from_millis(150));
     assert!(undisturbed.service().proxy().unwrap().toxics().is_empty());
     env.postgres_faults().down().to_the_end();
-    assert!(sqlx::postgres::PgPool::connect(&db.url()).await.is_err());
-    assert!(sqlx::postgres::PgPool::connect(&db.direct_url()).await.is_ok());
+    assert!(PgConnection::connect(&db.url()).await.is_err());
+    assert!(PgConnection::connect(&db.direct_url()).await.is_ok());
 }
 
 #[seaworthy_harness::test(schema = orders())]

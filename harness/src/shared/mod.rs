@@ -65,11 +65,6 @@ impl Shared {
         self.site.guardian.folder()
     }
 
-    /// Has the guardian clean something up, in the words of its script.
-    pub(crate) fn tell(&self, line: &str) -> Result<(), Error> {
-        self.site.guardian.tell(line)
-    }
-
     /// A folder of the stack for what its users agree on.
     pub(crate) fn make_folder(&self, name: &str) -> Result<PathBuf, Error> {
         let folder = self.folder().join(name);
