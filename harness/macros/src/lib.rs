@@ -25,7 +25,7 @@ use settings::Settings;
 /// | `migrator = PATH` | a `sqlx::migrate::Migrator`, as `sqlx::migrate!` gives it | |
 /// | `seeds = "file.sql"` | SQL that is run after the migrations | |
 /// | `schema = EXPRESSION` | a `Schema`, instead of all of these | |
-/// | `isolation = "database"` or `"transaction"` | a database of its own, or `env.transaction()` | `"database"` |
+/// | `isolation = "database"`, `"server"` or `"transaction"` | a database of its own; a server of its own, for roles and settings; or `env.transaction()` | `"database"` |
 /// | `durability = "off"` or `"on"` | with `"on"`, a Postgres of its own that survives a crash and can be killed | `"off"` |
 /// | `connections = 5` | how many connections the test and its applications open at most | 5 |
 /// | `timeout_secs = 300` | how long the test may take, if it is async | 300 |

@@ -62,7 +62,7 @@ impl Settings {
             }
             "seeds" => self.seeds = Some(input.parse()?),
             "isolation" => {
-                let isolation = choice(&input.parse()?, &[("database", "Database"), ("transaction", "Transaction")])?;
+                let isolation = choice(&input.parse()?, &[("database", "Database"), ("server", "Server"), ("transaction", "Transaction")])?;
                 self.calls.push(quote!(.isolation(::seaworthy_harness::env::Isolation::#isolation)));
             }
             "durability" => {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
 
 use super::{
@@ -220,7 +220,7 @@ impl Clones {
     async fn carry_out(&self, job: Job, admin: &mut PgConnection) -> Result<(), Error> {
         match job {
             Job::Drop(spent) => {
-                run(admin, format!("drop database if exists {} with (force)", spent.name)).await?;
+                drop_database(admin, &spent.name).await.map_err(refused)?;
                 spent.forget();
                 Ok(())
             }
@@ -294,7 +294,27 @@ pub(super) fn url(record: &Record, database: &str) -> String {
 }
 
 async fn connect(record: &Record, database: &str) -> Result<PgConnection, Error> {
-    PgConnection::connect(&url(record, database)).await.map_err(refused)
+    let options: PgConnectOptions = url(record, database).parse().map_err(refused)?;
+    options.application_name("seaworthy").connect().await.map_err(refused)
+}
+
+/// Drops a database and whoever is connected to it. Left to itself, Postgres looks only every 100 ms whether they are gone.
+pub(super) async fn drop_database(admin: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    let give_up = Instant::now() + Duration::from_secs(1);
+    loop {
+        let connected: i64 = sqlx::query_scalar(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
+        )
+        .bind(name)
+        .fetch_one(&mut *admin)
+        .await?;
+        if connected == 0 || Instant::now() > give_up {
+            break;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let statement = format!("drop database if exists \"{}\" with (force)", name.replace('"', "\"\""));
+    admin.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await.map(drop)
 }
 
 fn refused(source: sqlx::Error) -> Error {

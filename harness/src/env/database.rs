@@ -61,7 +61,7 @@ impl Database {
         let home = env.home().await?;
         let loaded = schema.load(&env.inner.settings.base).await?;
         let connections = env.inner.settings.connections;
-        let (record, reservation, claim) = on_runtime(home.database(loaded, connections)).await?;
+        let (record, reservation, claim) = on_runtime(home.database(env.server().await?, loaded, connections)).await?;
         let database = claim.name().to_owned();
         Self::at(env, name, record, &database, reservation, Some(claim)).await
     }

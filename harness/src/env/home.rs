@@ -14,6 +14,7 @@ use super::{
     clones::{Claim, Clones},
     keyspaces::{Keyspace, Keyspaces},
     schema::Loaded,
+    servers::{OwnServer, Servers, database_prefix, databases_folder},
 };
 use crate::{
     Error,
@@ -21,6 +22,8 @@ use crate::{
     spec::{Postgres, Spec},
 };
 
+/// The name of the server on which tests have their databases.
+pub(super) const SHARED_SERVER: &str = "postgres";
 /// How long a server that answered counts as living.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,7 @@ pub(super) struct Home {
     /// Databases in which tests have transactions, by server and schema.
     commons: tokio::sync::Mutex<HashMap<(String, String), Claim>>,
     keyspaces: Keyspaces,
+    servers: Servers,
 }
 
 #[derive(Clone)]
@@ -85,18 +89,25 @@ impl Home {
             let shared = tokio::task::spawn_blocking(move || Shared::join(&configuration)).await;
             let shared = Arc::new(shared.map_err(|error| Error::io("joining a stack")(error.into()))??);
             let keyspaces = Keyspaces::of(shared.clone())?;
-            Ok(Arc::new(Home { shared, postgres: Default::default(), commons: Default::default(), keyspaces }))
+            let servers = Servers::of(shared.clone())?;
+            Ok(Arc::new(Home { shared, postgres: Default::default(), commons: Default::default(), keyspaces, servers }))
         };
         cell.get_or_try_init(join).await.cloned()
     }
 
-    /// A database with this schema, and the connections that its test may open.
+    /// A server that its test has for itself.
+    pub(super) async fn own_server(self: Arc<Self>) -> Result<OwnServer, Error> {
+        self.servers.take().await
+    }
+
+    /// A database with this schema on this server, and the connections that its test may open.
     pub(super) async fn database(
         self: Arc<Self>,
+        server: String,
         schema: Loaded,
         connections: u32,
     ) -> Result<(Record, Reservation, Claim), Error> {
-        let (record, clones) = self.server("postgres").await?;
+        let (record, clones) = self.server(&server).await?;
         let reservation = clones.budget.reserve(connections).await?;
         let claim = clones.take(&schema).await?;
         Ok((record, reservation, claim))
@@ -108,7 +119,7 @@ impl Home {
         schema: Loaded,
         connections: u32,
     ) -> Result<(Record, Reservation, String), Error> {
-        let (record, clones) = self.server("postgres").await?;
+        let (record, clones) = self.server(SHARED_SERVER).await?;
         let reservation = clones.budget.reserve(connections).await?;
         let mut commons = self.commons.lock().await;
         let claim = match commons.entry((record.address.clone(), schema.name.clone())) {
@@ -138,10 +149,8 @@ impl Home {
             servers.remove(name);
         }
         let record = self.shared.service(name, &Spec::Postgres(Postgres::new())).await?;
-        // Its address tells a server from one that died before it, whose databases are gone.
-        let folder = self.shared.make_folder(&format!("databases/{}", record.address.replace([':', '/'], "-")))?;
-        let prefix = format!("seaworthy_{}", self.shared.id());
-        let clones = Clones::of(record.clone(), prefix, folder).await?;
+        let folder = databases_folder(&self.shared, &record);
+        let clones = Clones::of(record.clone(), database_prefix(&self.shared), folder).await?;
         let server = Server { record: record.clone(), clones: clones.clone(), seen: Instant::now() };
         servers.insert(name.to_owned(), server);
         Ok((record, clones))

@@ -29,6 +29,7 @@ mod redis;
 mod report;
 mod run;
 mod schema;
+mod servers;
 
 use std::{
     collections::BTreeMap,
@@ -55,7 +56,8 @@ pub use run::{Outcome, run, run_blocking};
 pub use schema::Schema;
 
 use crate::{App, Error, NetworkFault, ProviderChoice, Service, Stack, shared::Configuration};
-use home::{Home, on_runtime};
+use home::{Home, SHARED_SERVER, on_runtime};
+use servers::OwnServer;
 
 /// How long a test may take, unless it says otherwise.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -69,6 +71,9 @@ pub enum Isolation {
     /// A database of its own.
     #[default]
     Database,
+    /// A database of its own on a server that no other test uses at the same time, and that is cleaned afterwards: for tests that make roles, set
+    /// settings of the server, or look at what is going on in it.
+    Server,
     /// A transaction that is rolled back, in a database that tests share: for tests that need nothing but one connection.
     Transaction,
 }
@@ -88,6 +93,7 @@ struct Inner {
     proxies: Proxies,
     databases: tokio::sync::Mutex<BTreeMap<String, Database>>,
     redis: OnceCell<PrivateRedis>,
+    server: OnceCell<OwnServer>,
     stack: OnceCell<Stack>,
     services: Mutex<Vec<(Service, u64)>>,
     faults: Mutex<Vec<NetworkFault>>,
@@ -388,6 +394,16 @@ impl Env {
         self.inner.home.get_or_try_init(join).await.cloned()
     }
 
+    /// The name of the server that has the test's databases.
+    async fn server(&self) -> Result<String, Error> {
+        if self.inner.settings.isolation != Isolation::Server {
+            return Ok(SHARED_SERVER.to_owned());
+        }
+        let home = self.home().await?;
+        let take = || async { on_runtime(home.own_server()).await };
+        self.inner.server.get_or_try_init(take).await.map(|server| server.name.clone())
+    }
+
     /// Remembers a service, and how long its log is now.
     async fn watch(&self, service: &Service) {
         let length = service.log_length();
@@ -404,6 +420,9 @@ impl Env {
 
     /// Keeps the test's databases, for somebody to look at.
     async fn keep_databases(&self) {
+        if let Some(server) = self.inner.server.get() {
+            server.keep();
+        }
         for database in self.inner.databases.lock().await.values() {
             database.keep();
         }
@@ -518,6 +537,7 @@ impl EnvBuilder {
                 proxies: Proxies::with_seed(seed),
                 databases: Default::default(),
                 redis: OnceCell::new(),
+                server: OnceCell::new(),
                 stack: OnceCell::new(),
                 services: Mutex::default(),
                 faults: Mutex::default(),
@@ -539,6 +559,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Where the attribute ran the test, the report has been told already.
         if std::thread::panicking() && !self.told.swap(true, Ordering::Relaxed) {
+            if let Some(server) = self.server.get() {
+                server.keep();
+            }
             for database in self.databases.get_mut().values() {
                 database.keep();
                 eprintln!("{}", database.whereabouts());
