@@ -83,3 +83,161 @@ async fn a_test_may_return_an_error() -> Result<(), sqlx::Error> {
     sqlx::query("select 1").execute(&*db).await?;
     Ok(())
 }
+
+mod with_rstest {
+    use rstest::rstest;
+    use seaworthy_harness::{Env, env::fixture as env};
+
+    #[rstest]
+    #[case("Ada", 3)]
+    #[case("Grace", 5)]
+    #[seaworthy_harness::test(schema = crate::orders())]
+    async fn each_case_has_a_world_of_its_own(env: Env, #[case] customer: &str, #[case] orders: i64) {
+        let db = env.postgres().await;
+        for _ in 0..orders {
+            sqlx::query("insert into orders (customer) values ($1)").bind(customer).execute(&*db).await.unwrap();
+        }
+        assert_eq!(super::count(&env).await, orders + 1);
+    }
+}
+
+mod with_proptest {
+    use proptest::prelude::*;
+    use seaworthy_harness::Env;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[seaworthy_harness::test(schema = super::orders())]
+        fn every_customer_is_kept_as_it_was(customers in prop::collection::vec("[a-z' ]{0,12}", 0..6)) {
+            let env = Env::current().fresh();
+            let kept: sqlx::Result<Vec<String>> = env.block_on(async {
+                let db = env.postgres().await;
+                for customer in &customers {
+                    sqlx::query("insert into orders (customer) values ($1)").bind(customer).execute(&*db).await?;
+                }
+                sqlx::query_scalar("select customer from orders order by id offset 1").fetch_all(&*db).await
+            });
+            prop_assert_eq!(kept.map_err(|error| TestCaseError::fail(error.to_string()))?, customers);
+        }
+    }
+}
+
+/// Runs one of this program's ignored tests, and gives what it printed and whether it passed.
+fn play(test: &str, settings: &[(&str, &str)]) -> (String, bool) {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .envs(settings.iter().copied())
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&said).into_owned(), output.status.success())
+}
+
+#[seaworthy_harness::test(schema = orders())]
+#[ignore = "it is to fail, for another test"]
+async fn a_failing_test(env: Env) {
+    let db = env.postgres().await;
+    let script = "echo the shop is open; exec sleep 600";
+    let shop = seaworthy_harness::App::worker("/bin/sh", "open").args(["-c", script]);
+    env.app("shop", shop).await;
+    env.postgres_faults().latency(Duration::from_millis(1)).to_the_end();
+    let refused = sqlx::query("select nothing from nowhere").execute(&*db).await.unwrap_err();
+    panic!("{refused}");
+}
+
+#[test]
+fn a_failing_test_says_what_one_needs_to_know() {
+    let (said, passed) = play("a_failing_test", &[("SEAWORTHY_SEED", "77")]);
+    assert!(!passed, "{said}");
+    let expected = [
+        "── a_failing_test failed after",
+        "kept while tests run",
+        "psql 'postgres://",
+        "a fault was on: postgres: Latency",
+        "postgres logged:",
+        "relation \"nowhere\" does not exist",
+        "STATEMENT:  select nothing from nowhere",
+        "shop logged:",
+        "the shop is open",
+        "SEAWORTHY_SEED=77 cargo test -p seaworthy-harness a_failing_test -- --exact",
+    ];
+    for text in expected {
+        assert!(said.contains(text), "`{text}` is not in:\n{said}");
+    }
+}
+
+#[seaworthy_harness::test(schema = Schema::new().sql("create table orders (id int);; selekt 1"))]
+#[ignore = "it is to fail, for another test"]
+async fn a_test_with_a_wrong_schema(env: Env) {
+    env.postgres().await;
+}
+
+#[seaworthy_harness::test(migrations = "no-such-folder")]
+#[ignore = "it is to fail, for another test"]
+async fn a_test_with_no_migrations(env: Env) {
+    env.postgres().await;
+}
+
+#[seaworthy_harness::test(connections = 5000)]
+#[ignore = "it is to fail, for another test"]
+async fn a_test_with_too_many_connections(env: Env) {
+    env.postgres().await;
+}
+
+#[seaworthy_harness::test(timeout_secs = 1)]
+#[ignore = "it is to fail, for another test"]
+async fn a_test_that_hangs(_env: Env) {
+    std::future::pending().await
+}
+
+#[seaworthy_harness::test]
+#[ignore = "it is to fail, for another test"]
+async fn a_test_that_returns_an_error() -> Result<(), String> {
+    Err("the sea is rough".to_owned())
+}
+
+#[seaworthy_harness::test]
+#[ignore = "it is to fail, for another test"]
+async fn a_test_that_kills_what_others_use(env: Env) {
+    let db = env.postgres().await;
+    let refused = db.service().inject(seaworthy_harness::Fault::Kill).await.unwrap_err();
+    panic!("{refused}");
+}
+
+#[seaworthy_harness::test]
+#[ignore = "it is to fail, for another test"]
+async fn a_test_that_faults_what_it_has_not(env: Env) {
+    env.redis_faults().down().to_the_end();
+}
+
+#[test]
+fn what_is_wrong_with_a_test_is_said_in_words() {
+    let cases = [
+        ("a_test_with_a_wrong_schema", "the schema of the test's database failed at `create table orders"),
+        ("a_test_with_a_wrong_schema", "selekt"),
+        ("a_test_with_no_migrations", "no-such-folder"),
+        ("a_test_with_too_many_connections", "a test asks for 5000 connections at once"),
+        ("a_test_that_hangs", "the test took longer than 1s"),
+        ("a_test_that_returns_an_error", "the sea is rough"),
+        ("a_test_that_returns_an_error", "run it again: SEAWORTHY_SEED="),
+        ("a_test_that_kills_what_others_use", "other tests use it at the same time"),
+        ("a_test_that_faults_what_it_has_not", "the test has no service `redis` yet"),
+    ];
+    for (test, text) in cases {
+        let (said, passed) = play(test, &[]);
+        assert!(!passed && said.contains(text), "{test}: `{text}` is not in:\n{said}");
+    }
+}
+
+#[seaworthy_harness::test(durability = "on")]
+async fn a_durable_server_is_the_tests_own_and_survives_a_kill(env: Env) {
+    let db = env.postgres().await;
+    sqlx::query("create table kept as select 1 as one").execute(&*db).await.unwrap();
+    let kill = db.service().inject(seaworthy_harness::Fault::Kill).await.unwrap();
+    assert!(PgConnection::connect(&db.direct_url()).await.is_err());
+    kill.heal().await.unwrap();
+    let one: i32 = sqlx::query_scalar("select one from kept").fetch_one(&*db).await.unwrap();
+    assert_eq!(one, 1);
+}

@@ -63,6 +63,8 @@ fn rounds(usually: u32) -> u32 {
 struct Place {
     folder: PathBuf,
     log: PathBuf,
+    /// Where files are kept that are made once per user, as the harness has it.
+    cache: PathBuf,
     provider: &'static str,
     users: Vec<Child>,
 }
@@ -75,16 +77,30 @@ impl Place {
         let folder = folder.canonicalize().unwrap();
         let log = std::env::temp_dir().join(folder.file_name().unwrap());
         let _ = (fs::remove_file(&log), fs::remove_file(log.with_extension("migrations")));
-        Place { folder, log, provider, users: Vec::new() }
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).unwrap_or_else(std::env::temp_dir);
+        Place { folder, log, cache, provider, users: Vec::new() }
     }
 
     fn start_user(&mut self, uses: u32) {
+        self.start_user_with(uses, &[]);
+    }
+
+    fn start_user_with(&mut self, uses: u32, settings: &[(&str, &str)]) {
+        let uses = uses.to_string();
+        let settings: Vec<_> = settings.iter().copied().chain([("SEAWORTHY_TEST_USES", uses.as_str())]).collect();
+        self.play("a_user_of_the_stack", &settings);
+    }
+
+    /// Starts this program again, with one of its ignored tests.
+    fn play(&mut self, test: &str, settings: &[(&str, &str)]) {
         let user = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_user_of_the_stack", "--ignored", "--nocapture"])
+            .args(["--exact", test, "--ignored", "--nocapture"])
             .env("SEAWORTHY_DIR", &self.folder)
             .env("SEAWORTHY_PROVIDER", self.provider)
             .env("SEAWORTHY_TEST_LOG", &self.log)
-            .env("SEAWORTHY_TEST_USES", uses.to_string())
+            .env("XDG_CACHE_HOME", &self.cache)
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::OpenOptions::new().create(true).append(true).open(self.log.with_extension("errors")).unwrap())
@@ -139,9 +155,7 @@ impl Place {
 
     /// The files by which users find the place's stacks.
     fn pointers(&self) -> Vec<PathBuf> {
-        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).unwrap_or_else(std::env::temp_dir);
-        let keys = fs::read_dir(cache.join("seaworthy/stacks")).into_iter().flatten().flatten();
+        let keys = fs::read_dir(self.cache.join("seaworthy/stacks")).into_iter().flatten().flatten();
         let files = keys.flat_map(|key| fs::read_dir(key.path()).into_iter().flatten().flatten());
         let ours = |file: &PathBuf| {
             fs::read_to_string(file).is_ok_and(|text| Path::new(&text).starts_with(&self.folder))
@@ -172,6 +186,7 @@ impl Drop for Place {
             let _ = fs::remove_file(self.log.with_extension(extension));
         }
         let _ = fs::remove_dir(&self.folder);
+        let _ = fs::remove_dir_all(self.log.with_extension("cache"));
     }
 }
 
@@ -260,4 +275,33 @@ fn kill_9_of_any_process_of_a_stack_of_containers_leaves_nothing() {
         let _alone = MACHINE.write();
         kill_at_random_moments("docker", 11, rounds(3), 3.0);
     }
+}
+
+#[test]
+fn a_stack_that_is_to_be_kept_stays_until_it_is_taken_down() {
+    let _shared = MACHINE.read();
+    let mut place = Place::new("keep", "native");
+    place.cache = place.log.with_extension("cache");
+    // The setting counts for whoever starts the stack.
+    place.start_user_with(1, &[("SEAWORTHY_KEEP", "1")]);
+    place.wait_for_users();
+    let kept = place.pointers();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    // Longer than a stack waits for its next user.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(place.pointers(), kept);
+    place.start_user(1);
+    place.wait_for_users();
+    let names = lines(&place.log);
+    assert_eq!(names[0].split('_').nth(1), names[1].split('_').nth(1), "the same stack");
+    place.play("the_stacks_are_taken_down", &[]);
+    place.wait_for_users();
+    place.assert_gone("after it was taken down");
+}
+
+/// In a process of its own, with a cache of its own: it ends all the stacks that it finds there.
+#[test]
+#[ignore = "a part of another test"]
+fn the_stacks_are_taken_down() {
+    assert!(std::env::var_os("SEAWORTHY_TEST_LOG").is_none() || seaworthy_harness::take_down().unwrap() == 1);
 }

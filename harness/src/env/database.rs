@@ -131,6 +131,11 @@ impl Database {
         &self.inner.service
     }
 
+    /// Where in the server's log the test begins, in bytes.
+    pub(super) fn log_start(&self) -> u64 {
+        if self.inner.has_own_server { 0 } else { self.inner.service.log_length() }
+    }
+
     /// Where the database is, for somebody who wants to look at it after a failure.
     pub(super) fn whereabouts(&self) -> String {
         let url = self.direct_url();

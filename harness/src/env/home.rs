@@ -34,7 +34,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     built.unwrap_or_else(|error| panic!("no threads can be started for the tests' stack: {error}"))
 });
 
-static HOMES: Mutex<Option<HashMap<String, Arc<OnceCell<Arc<Home>>>>>> = Mutex::new(None);
+/// By configuration.
+type Homes = HashMap<String, Arc<OnceCell<Arc<Home>>>>;
+static HOMES: Mutex<Option<Homes>> = Mutex::new(None);
 
 /// Our place in a shared stack. It stays until the process ends.
 pub(super) struct Home {

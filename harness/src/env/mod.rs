@@ -212,7 +212,7 @@ impl Env {
         } else {
             Database::shared(self, name, &schema).await?
         };
-        self.watch(database.service()).await;
+        self.watch(database.service(), database.log_start());
         databases.insert(name.to_owned(), database.clone());
         Ok(database)
     }
@@ -237,7 +237,7 @@ impl Env {
             Some(database) => database.clone(),
             None => {
                 let database = Database::common(self, &self.inner.settings.schema).await?;
-                self.watch(database.service()).await;
+                self.watch(database.service(), database.log_start());
                 databases.insert("transactions".to_owned(), database.clone());
                 database
             }
@@ -263,7 +263,7 @@ impl Env {
     pub async fn try_redis(&self) -> Result<PrivateRedis, Error> {
         let start = || async {
             let redis = PrivateRedis::take(self).await?;
-            self.watch(redis.service()).await;
+            self.watch(redis.service(), redis.service().log_length());
             Ok(redis)
         };
         self.inner.redis.get_or_try_init(start).await.cloned()
@@ -285,7 +285,7 @@ impl Env {
     /// As [`Stack::start_app`].
     pub async fn try_app(&self, name: &str, app: App) -> Result<Service, Error> {
         let service = self.try_stack().await?.start_app(name, app).await?;
-        self.watch(&service).await;
+        self.watch(&service, 0);
         Ok(service)
     }
 
@@ -404,10 +404,9 @@ impl Env {
         self.inner.server.get_or_try_init(take).await.map(|server| server.name.clone())
     }
 
-    /// Remembers a service, and how long its log is now.
-    async fn watch(&self, service: &Service) {
-        let length = service.log_length();
-        self.services().push((service.clone(), length));
+    /// Remembers a service, and where in its log the test begins.
+    fn watch(&self, service: &Service, log_start: u64) {
+        self.services().push((service.clone(), log_start));
     }
 
     fn services(&self) -> MutexGuard<'_, Vec<(Service, u64)>> {
@@ -426,6 +425,28 @@ impl Env {
         for database in self.inner.databases.lock().await.values() {
             database.keep();
         }
+    }
+}
+
+/// The environment as a fixture of `rstest`: `use seaworthy_harness::env::fixture as env;` makes `env: Env` the environment of each case, under
+/// `#[seaworthy_harness::test]`.
+///
+/// ```ignore
+/// #[rstest]
+/// #[case(1)]
+/// #[seaworthy_harness::test]
+/// async fn each_case_has_its_own(env: Env, #[case] number: u32) {}
+/// ```
+pub mod fixture {
+    use super::Env;
+
+    /// The environment of the case that runs.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a test with `#[seaworthy_harness::test]`.
+    pub fn default() -> Env {
+        Env::current()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Servers that run already: a staging cluster, a managed database.
 
-use std::{env, sync::Arc};
+use std::{env, net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use reqwest::Url;
@@ -19,7 +19,14 @@ pub(crate) struct External {
 
 impl External {
     pub(crate) fn from_env() -> Result<Self, Error> {
-        Ok(External { postgres: url("SEAWORTHY_POSTGRES_URL")?, redis: url("SEAWORTHY_REDIS_URL")? })
+        let external = External { postgres: url("SEAWORTHY_POSTGRES_URL")?, redis: url("SEAWORTHY_REDIS_URL")? };
+        if env::var("SEAWORTHY_EXTERNAL").is_ok_and(|said| said == "these are for tests") {
+            return Ok(external);
+        }
+        for (setting, url) in [("SEAWORTHY_POSTGRES_URL", &external.postgres), ("SEAWORTHY_REDIS_URL", &external.redis)] {
+            looks_like_a_test_server(url).map_err(|why| Error::External { setting, why })?;
+        }
+        Ok(external)
     }
 }
 
@@ -32,6 +39,26 @@ fn url(setting: &'static str) -> Result<Url, Error> {
         return Err(wrong("its URL names no host".to_owned()));
     }
     Ok(url)
+}
+
+/// Whether nobody can mind if tests use this server: it is on this machine, or its host, its user or its database says that it is
+/// for tests. None of them may say that it is in production.
+fn looks_like_a_test_server(url: &Url) -> Result<(), String> {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']);
+    let is_here = host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let names = [host, url.username(), url.path()];
+    let words = || names.iter().flat_map(|name| name.split(|c: char| !c.is_alphanumeric())).map(str::to_lowercase);
+    let why = if let Some(word) = words().find(|word| ["prod", "production", "live"].contains(&word.as_str())) {
+        format!("the word `{word}` is in it")
+    } else if is_here || words().any(|word| ["test", "tests", "testing", "ci", "dev", "staging"].contains(&word.as_str())) {
+        return Ok(());
+    } else {
+        format!("{host} is another machine, and neither its name nor that of the user or the database has the word test, ci, dev or staging")
+    };
+    Err(format!(
+        "the server does not look like one for tests: {why}; if it is one, set SEAWORTHY_EXTERNAL='these are for tests'"
+    ))
 }
 
 #[async_trait]
@@ -153,5 +180,33 @@ impl Instance for Server {
             let statement = format!("drop database if exists {} with (force)", self.database);
             let _ = run(&self.url, &self.name, statement).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_taken_only_if_it_looks_like_one_for_tests() {
+        let cases = [
+            ("postgres://me@localhost/app", true),
+            ("postgres://127.0.0.1:5432", true),
+            ("redis://[::1]:6379/3", true),
+            ("postgres://me@db.test.example.com/app", true),
+            ("postgres://ci@10.0.0.7/app", true),
+            ("postgres://me@10.0.0.7/app_test", true),
+            ("redis://staging-cache.internal", true),
+            ("postgres://me@10.0.0.7/app", false),
+            ("postgres://me@db.example.com/contest", false),
+            ("postgres://me@localhost/app_production", false),
+            ("postgres://test@live.example.com/app", false),
+        ];
+        for (url, taken) in cases {
+            let looks = looks_like_a_test_server(&Url::parse(url).unwrap());
+            assert_eq!(looks.is_ok(), taken, "{url}: {looks:?}");
+        }
+        let refused = looks_like_a_test_server(&Url::parse("redis://cache.example.com").unwrap()).unwrap_err();
+        assert!(refused.contains("SEAWORTHY_EXTERNAL"), "{refused}");
     }
 }

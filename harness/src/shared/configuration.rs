@@ -10,7 +10,7 @@ use crate::provider::ProviderChoice;
 const LAYOUT: u32 = 1;
 
 /// The settings from which a stack's services follow.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "SEAWORTHY_DIR",
     "SEAWORTHY_POSTGRES",
     "SEAWORTHY_REDIS",
@@ -18,6 +18,7 @@ const SETTINGS: [&str; 8] = [
     "SEAWORTHY_REDIS_IMAGE",
     "SEAWORTHY_POSTGRES_URL",
     "SEAWORTHY_REDIS_URL",
+    "SEAWORTHY_EXTERNAL",
     "DOCKER_HOST",
 ];
 

@@ -1,4 +1,4 @@
-//! The `seaworthy` command: `doctor`, `up`, `list` and `run`.
+//! The `seaworthy` command: `doctor`, `up`, `down`, `list` and `run`.
 //!
 //! Exit codes: 0 all held, 1 something that must hold did not (or could not be judged), 2 wrong usage, 3 the environment:
 //! a service could not be started, 130 after Ctrl-C.
@@ -51,6 +51,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Start Postgres and Redis, print their URLs, and hold them until Ctrl-C.
     Up(up::Up),
+    /// End the stacks that tests share, also those that SEAWORTHY_KEEP=1 keeps.
+    Down,
     /// List the scenarios.
     List,
     /// Play scenarios and write a report.
@@ -93,6 +95,17 @@ async fn execute(command: Command) -> Exit {
         Command::Doctor(doctor) => doctor.execute().await,
         Command::Up(up) => up.execute().await,
         Command::Run(run) => run.execute().await,
+        Command::Down => match seaworthy_harness::take_down() {
+            Ok(0) => {
+                println!("no stack of yours is shared by tests now");
+                Exit::Held
+            }
+            Ok(stacks) => {
+                println!("ended {stacks} of your stacks; what belongs to them is gone within seconds");
+                Exit::Held
+            }
+            Err(error) => environment(&error),
+        },
         Command::List => {
             for scenario in scenario::scenarios() {
                 println!("{:<26} {}", scenario.name, scenario.summary);
