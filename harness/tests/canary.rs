@@ -88,9 +88,9 @@ fn a_test(seed: u64) {
             leave(&env, *trace).await;
             assert_ne!(sees(&env, *trace).await, Vec::<String>::new(), "{trace:?} would not be noticed");
         }
-        match random.random_range(0..20) {
-            0..10 => env.finish().await,
-            10..19 => drop(env),
+        match random.random_range(0..40) {
+            0..20 => env.finish().await,
+            20..39 => drop(env),
             // Its databases and its server stay for somebody to look at, so few do that.
             _ => {
                 let died = std::panic::AssertUnwindSafe(async move {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
-use seaworthy_harness::{Env, env::Schema};
-use sqlx::{Connection, PgConnection};
+use seaworthy_harness::{Env, Postgres, ProviderChoice, Redis, Stack, env::Schema};
+use sqlx::{Connection, Executor, PgConnection};
 
 const ORDERS: &str = "create table orders (id serial primary key, customer text not null)";
 
@@ -240,4 +240,64 @@ async fn a_durable_server_is_the_tests_own_and_survives_a_kill(env: Env) {
     kill.heal().await.unwrap();
     let one: i32 = sqlx::query_scalar("select one from kept").fetch_one(&*db).await.unwrap();
     assert_eq!(one, 1);
+}
+
+/// Runs all tests of this program again with these settings, but those of these names.
+fn replay(settings: &[(&str, String)], skipped: &[&str]) {
+    let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+    for name in skipped.iter().chain(&["the_outcomes_are_the_same"]) {
+        program.args(["--skip", name]);
+    }
+    let output = program.envs(settings.iter().map(|(name, value)| (name, value))).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "with {settings:?}: {said}");
+    assert!(said.contains("a_transaction_is_rolled_back ... ok"), "{said}");
+}
+
+#[test]
+fn the_outcomes_are_the_same_in_containers() {
+    let info = std::process::Command::new("docker").arg("info").output();
+    if info.is_ok_and(|info| info.status.success()) {
+        replay(&[("SEAWORTHY_PROVIDER", "docker".to_owned())], &[]);
+    } else {
+        assert!(std::env::var_os("SEAWORTHY_REQUIRE_DOCKER").is_none(), "SEAWORTHY_REQUIRE_DOCKER is set");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outcomes_are_the_same_on_servers_that_run_already_and_nothing_else_there_is_touched() {
+    let builder = Stack::builder().provider(ProviderChoice::Native).postgres(Postgres::new()).redis(Redis::new());
+    let stack = builder.start().await.unwrap();
+    let (postgres, redis) = (stack.postgres().direct_url(), stack.redis().direct_url());
+    let mut admin = PgConnection::connect(&postgres).await.unwrap();
+    admin.execute("create table theirs as select 1 as one").await.unwrap();
+    admin.execute("create database seaworthy_but_theirs").await.unwrap();
+    let client = redis::Client::open(redis.as_str()).unwrap();
+    let mut theirs = client.get_multiplexed_async_connection().await.unwrap();
+    let _: () = theirs.set("theirs", 1).await.unwrap();
+    let settings = [
+        ("SEAWORTHY_PROVIDER", "external".to_owned()),
+        ("SEAWORTHY_POSTGRES_URL", postgres.clone()),
+        ("SEAWORTHY_REDIS_URL", redis.clone()),
+    ];
+    // A server that is not ours has no log for us, and can't be killed.
+    let skipped = ["a_failing_test_says", "a_durable_server"];
+    tokio::task::spawn_blocking(move || replay(&settings, &skipped)).await.unwrap();
+
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        let databases: Vec<String> =
+            sqlx::query_scalar("select datname from pg_database where not datistemplate order by 1")
+                .fetch_all(&mut admin)
+                .await
+                .unwrap();
+        if databases == ["postgres", "seaworthy_but_theirs"] {
+            break;
+        }
+        assert!(Instant::now() < give_up, "{databases:?} are left");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let one: i32 = sqlx::query_scalar("select one from theirs").fetch_one(&mut admin).await.unwrap();
+    let theirs: i32 = theirs.get("theirs").await.unwrap();
+    assert_eq!((one, theirs), (1, 1));
 }

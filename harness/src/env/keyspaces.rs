@@ -87,7 +87,7 @@ impl Keyspaces {
             }
             let database = number.to_string();
             let Ok(mut connection) = connect(&record, &database).await else { continue };
-            let used = path.with_extension("used");
+            let used = path.with_added_extension("used");
             // Only what a test of ours has left may be thrown away.
             let empty: redis::RedisResult<u64> = redis::cmd("DBSIZE").query_async(&mut connection).await;
             match empty {

@@ -19,6 +19,9 @@ use crate::{
     stack::new_id,
 };
 
+/// How many servers of failed tests are kept at most.
+const KEPT: usize = 8;
+
 /// The Postgres servers of a shared stack that tests have for themselves.
 pub(super) struct Servers {
     shared: Arc<Shared>,
@@ -36,7 +39,11 @@ pub(super) struct OwnServer {
 impl OwnServer {
     /// Leaves the server as it is, for somebody to look at, until the stack ends.
     pub(super) fn keep(&self) {
-        let _ = fs::remove_file(&self.path);
+        let kept = self.path.with_file_name("..").join("kept-servers");
+        let _ = fs::create_dir_all(&kept);
+        if fs::read_dir(&kept).map_or(0, Iterator::count) < KEPT {
+            let _ = fs::rename(&self.path, kept.join(&self.name));
+        }
     }
 }
 
