@@ -15,6 +15,7 @@
 
 mod interleaved;
 mod plain_queue;
+mod schema;
 
 use std::{
     io::{self, Read, Write},
@@ -29,6 +30,7 @@ use tokio::{
 
 pub use interleaved::{Measured, interleaved, micros};
 pub use plain_queue::PlainQueue;
+pub use schema::{TABLES, forty_tables};
 
 /// What the plain proxy reads at once, as much as ours does.
 const BUFFER: usize = 64 * 1024;

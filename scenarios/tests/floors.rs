@@ -3,11 +3,16 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// Each of our crates and those of our crates that it may depend on; the second list is for its tests alone.
-const FLOORS: [(&str, &[&str], &[&str]); 11] = [
+const FLOORS: [(&str, &[&str], &[&str]); 12] = [
     ("seaworthy-reports", &[], &[]),
     ("seaworthy-fault-proxy", &[], &[]),
     ("seaworthy-factories", &[], &[]),
-    ("seaworthy-harness", &["seaworthy-errors", "seaworthy-reports", "seaworthy-fault-proxy"], &[]),
+    ("seaworthy-harness-macros", &[], &[]),
+    (
+        "seaworthy-harness",
+        &["seaworthy-errors", "seaworthy-reports", "seaworthy-fault-proxy", "seaworthy-harness-macros"],
+        &[],
+    ),
     ("seaworthy-errors", &[], &[]),
     ("seaworthy-telemetry", &["seaworthy-errors"], &["seaworthy-harness", "seaworthy-factories"]),
     (
