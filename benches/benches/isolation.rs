@@ -103,7 +103,8 @@ async fn hand_out(env: &Env, used: bool) -> Duration {
 
 async fn server_per_test() -> Duration {
     let started = Instant::now();
-    let stack = Stack::builder().provider(ProviderChoice::Native).postgres(Postgres::new()).start().await.unwrap();
+    let stack =
+        Stack::builder().provider(ProviderChoice::Native).postgres(Postgres::new()).start().await.unwrap();
     let mut connection = PgConnection::connect(&stack.postgres().direct_url()).await.unwrap();
     forty_tables().run(&mut connection).await.unwrap();
     let took = started.elapsed();
@@ -119,7 +120,11 @@ fn print(what: &str, unit: &str, measured: &[Measured], base: f64) {
     println!("{what}");
     for way in measured {
         let (median, p99, most) = (way.median(), way.quantile(0.99), way.quantile(1.0));
-        println!("  {:38} p50 {median:9.3} {unit}  p99 {p99:9.3}  max {most:9.3}  {:8.1}x", way.name, median / base);
+        println!(
+            "  {:38} p50 {median:9.3} {unit}  p99 {p99:9.3}  max {most:9.3}  {:8.1}x",
+            way.name,
+            median / base
+        );
     }
 }
 
@@ -151,7 +156,8 @@ async fn container_per_test(_server: &mut Server) -> Option<Measured> {
     let mut results = Vec::new();
     for _ in 0..5 {
         let started = Instant::now();
-        let stack = Stack::builder().provider(ProviderChoice::Docker).postgres(Postgres::new()).start().await.ok()?;
+        let stack =
+            Stack::builder().provider(ProviderChoice::Docker).postgres(Postgres::new()).start().await.ok()?;
         let mut connection = PgConnection::connect(&stack.postgres().direct_url()).await.ok()?;
         forty_tables().run(&mut connection).await.ok()?;
         results.push(millis(started.elapsed()));

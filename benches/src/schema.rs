@@ -12,10 +12,17 @@ pub const TABLES: usize = 40;
 
 /// The migrations: enums, sequences, foreign keys, indexes, triggers and some seeded rows; a copy takes about 10 MiB.
 pub fn forty_tables() -> Migrator {
-    let areas = ["users", "orders", "billing", "catalog", "stock", "shipping", "support", "mail", "audit", "search"];
+    let areas =
+        ["users", "orders", "billing", "catalog", "stock", "shipping", "support", "mail", "audit", "search"];
     let migrations = areas.iter().zip(1..).map(|(area, version)| {
         let description = Cow::Owned(format!("the tables of {area}"));
-        Migration::new(version, description, MigrationType::Simple, AssertSqlSafe(area_of(area)).into_sql_str(), false)
+        Migration::new(
+            version,
+            description,
+            MigrationType::Simple,
+            AssertSqlSafe(area_of(area)).into_sql_str(),
+            false,
+        )
     });
     Migrator::with_migrations(migrations.collect())
 }
@@ -24,7 +31,8 @@ fn area_of(area: &str) -> String {
     let mut sql = format!("create type {area}_state as enum ('new', 'open', 'done', 'gone');\n");
     for (number, table) in ["account", "item", "event", "note"].iter().enumerate() {
         let parent = ["account", "item", "event"].get(number.wrapping_sub(1));
-        let parent = parent.map_or(String::new(), |parent| format!("parent_id bigint references {area}_{parent} (id),"));
+        let parent = parent
+            .map_or(String::new(), |parent| format!("parent_id bigint references {area}_{parent} (id),"));
         let _ = write!(
             sql,
             "create table {area}_{table} (

@@ -14,7 +14,10 @@ use futures_util::{FutureExt, StreamExt};
 use rand::{RngExt as _, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use redis::AsyncCommands;
-use seaworthy_harness::{Env, env::{Isolation, Schema}};
+use seaworthy_harness::{
+    Env,
+    env::{Isolation, Schema},
+};
 use sqlx::{Connection, Executor, PgConnection, postgres::PgListener};
 use tokio::runtime::Runtime;
 
@@ -80,7 +83,11 @@ fn a_test(seed: u64) {
         let mut traces = TRACES;
         traces.shuffle(&mut random);
         for trace in traces {
-            assert_eq!(sees(&env, trace).await, Vec::<String>::new(), "test {seed} sees {trace:?} of another");
+            assert_eq!(
+                sees(&env, trace).await,
+                Vec::<String>::new(),
+                "test {seed} sees {trace:?} of another"
+            );
         }
         // A restart for a setting that can't be taken back is dear, so few do that.
         let leaves = traces.iter().filter(|trace| **trace != Trace::RedisSetting || random.random_bool(0.02));
@@ -157,7 +164,9 @@ async fn sees(env: &Env, trace: Trace) -> Vec<String> {
     let db = env.postgres().await;
     let query = match trace {
         Trace::Table => "select relname::text from pg_class where relkind = 'r' and relname like 'canary%'",
-        Trace::Sequence => "select relname::text from pg_class where relkind = 'S' and relname like 'canary%'",
+        Trace::Sequence => {
+            "select relname::text from pg_class where relkind = 'S' and relname like 'canary%'"
+        }
         Trace::Role => "select rolname::text from pg_roles where rolname like 'canary%'",
         Trace::Setting => {
             "select name from pg_file_settings where name = 'work_mem'
@@ -176,7 +185,8 @@ async fn sees(env: &Env, trace: Trace) -> Vec<String> {
         }
         Trace::Script => {
             // The SHA-1 of the script that others leave.
-            let ask = ::redis::cmd("SCRIPT").arg("EXISTS").arg("8ad17056127415305e413dca0275af24eb4f9243").clone();
+            let ask =
+                ::redis::cmd("SCRIPT").arg("EXISTS").arg("8ad17056127415305e413dca0275af24eb4f9243").clone();
             let here: Vec<u8> = ask.query_async(&mut redis(env).await).await.unwrap();
             return if here == [1] { vec!["a script".to_owned()] } else { Vec::new() };
         }
@@ -192,7 +202,8 @@ async fn sees(env: &Env, trace: Trace) -> Vec<String> {
 /// Backends that listen to the canary's channel: those who get the note and are connected to the same database.
 async fn listeners(url: &str) -> Vec<String> {
     let mut connection = PgConnection::connect(url).await.unwrap();
-    let query = "select 'pid ' || pid from pg_stat_activity where query ilike 'listen%' and pid <> pg_backend_pid()";
+    let query =
+        "select 'pid ' || pid from pg_stat_activity where query ilike 'listen%' and pid <> pg_backend_pid()";
     let found = sqlx::query_scalar(query).fetch_all(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     found

@@ -68,7 +68,10 @@ fn a_test_need_not_be_async(env: Env) {
 async fn a_transaction_is_rolled_back(env: Env) {
     for _ in 0..2 {
         let mut transaction = env.transaction().await;
-        sqlx::query("insert into orders (customer) values ('Grace')").execute(&mut *transaction).await.unwrap();
+        sqlx::query("insert into orders (customer) values ('Grace')")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
         let count: i64 =
             sqlx::query_scalar("select count(*) from orders").fetch_one(&mut *transaction).await.unwrap();
         assert_eq!(count, 2);
@@ -95,7 +98,11 @@ mod with_rstest {
     async fn each_case_has_a_world_of_its_own(env: Env, #[case] customer: &str, #[case] orders: i64) {
         let db = env.postgres().await;
         for _ in 0..orders {
-            sqlx::query("insert into orders (customer) values ($1)").bind(customer).execute(&*db).await.unwrap();
+            sqlx::query("insert into orders (customer) values ($1)")
+                .bind(customer)
+                .execute(&*db)
+                .await
+                .unwrap();
         }
         assert_eq!(super::count(&env).await, orders + 1);
     }
@@ -266,7 +273,8 @@ fn the_outcomes_are_the_same_in_containers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_outcomes_are_the_same_on_servers_that_run_already_and_nothing_else_there_is_touched() {
-    let builder = Stack::builder().provider(ProviderChoice::Native).postgres(Postgres::new()).redis(Redis::new());
+    let builder =
+        Stack::builder().provider(ProviderChoice::Native).postgres(Postgres::new()).redis(Redis::new());
     let stack = builder.start().await.unwrap();
     let (postgres, redis) = (stack.postgres().direct_url(), stack.redis().direct_url());
     let mut admin = PgConnection::connect(&postgres).await.unwrap();

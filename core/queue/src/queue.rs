@@ -66,6 +66,11 @@ impl Queue {
     ///
     /// [`Error::Migration`], [`Error::Database`].
     pub async fn migrate(&self) -> Result<(), Error> {
+        Ok(Self::migrations().run(&self.pool).await?)
+    }
+
+    /// What [`migrate`](Self::migrate) runs, for those who put the queue's tables in place with their own, as a test's schema does.
+    pub fn migrations() -> Migrator {
         let steps = [("queue", include_str!("schema.sql")), ("trace", include_str!("trace.sql"))];
         let migrations = steps.into_iter().zip(1..).map(|((name, sql), version)| {
             Migration::new(
@@ -80,8 +85,7 @@ impl Queue {
         // A version table of our own, so that the application's migrations and ours don't meet.
         migrator.create_schema("seaworthy_queue");
         migrator.dangerous_set_table_name("seaworthy_queue.migration");
-        migrator.run(&self.pool).await?;
-        Ok(())
+        migrator
     }
 
     /// Enqueues a job in the caller's transaction: it can be claimed as soon as that commits.

@@ -4,8 +4,9 @@ mod database;
 
 use std::time::{Duration, Instant};
 
-use database::fresh_queue;
+use database::queue_in;
 use seaworthy_errors::{Error, Retry, http_codes};
+use seaworthy_harness::Env;
 use seaworthy_queue::{Backoff, NewJob, Worker};
 use seaworthy_telemetry::trace::{self, Context, Work};
 use sqlx::PgPool;
@@ -33,9 +34,9 @@ async fn outcomes(pool: &PgPool, jobs: usize) -> Vec<(String, String, Option<f64
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_error_advises_on_trying_again_is_obeyed() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn what_an_error_advises_on_trying_again_is_obeyed(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let hour = Duration::from_secs(3_600);
     let error = move |kind: &str| match kind {
         "after" => Error::new(&http_codes::TOO_MANY_REQUESTS).retry(Retry::After(2 * hour)),
@@ -60,9 +61,9 @@ async fn what_an_error_advises_on_trying_again_is_obeyed() {
     assert!(dead[0].error.starts_with("HTTP-0404"), "{dead:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_has_the_ids_of_the_request_that_enqueued_it() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_job_has_the_ids_of_the_request_that_enqueued_it(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let (seen, mut inbox) = unbounded_channel();
     let worker = Worker::new(queue.clone())
         .poll(Duration::from_millis(5))

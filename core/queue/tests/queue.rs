@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use database::fresh_queue;
+use database::queue_in;
 use proptest::prelude::*;
+use seaworthy_harness::Env;
 use seaworthy_queue::{Backoff, Error, Failure, JobId, NewJob, Queue, Stats, Worker};
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -67,9 +68,9 @@ async fn pretend_workers_died(pool: &PgPool) {
         .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_goes_from_queue_to_completion_with_its_arguments() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_job_goes_from_queue_to_completion_with_its_arguments(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let (seen, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let worker = worker(&queue)
         .handle("greet", move |job| {
@@ -87,9 +88,9 @@ async fn a_job_goes_from_queue_to_completion_with_its_arguments() {
     assert!(worker.drain(DEADLINE).await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_exists_if_and_only_if_its_transaction_commits() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_job_exists_if_and_only_if_its_transaction_commits(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let job = NewJob::new("noop", &()).unwrap();
     let mut tx = pool.begin().await.unwrap();
     queue.enqueue(&mut tx, &job).await.unwrap();
@@ -100,10 +101,10 @@ async fn a_job_exists_if_and_only_if_its_transaction_commits() {
     assert_eq!(queue.stats().await.unwrap().ready, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_jobs_get_their_numbers_in_order_and_run_once_each_on_several_workers() {
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn many_jobs_get_their_numbers_in_order_and_run_once_each_on_several_workers(env: Env) {
     const JOBS: usize = 500;
-    let (queue, pool) = fresh_queue().await;
+    let (queue, pool) = queue_in(&env).await;
     let jobs: Vec<NewJob> = (0..JOBS).map(|number| NewJob::new("count", &number).unwrap()).collect();
     let mut tx = pool.begin().await.unwrap();
     let ids = queue.enqueue_many(&mut tx, &jobs).await.unwrap();
@@ -131,9 +132,9 @@ async fn many_jobs_get_their_numbers_in_order_and_run_once_each_on_several_worke
     assert_eq!(queue.stats().await.unwrap().completed, JOBS as i64);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn jobs_with_a_lower_priority_number_run_first() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn jobs_with_a_lower_priority_number_run_first(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     for priority in [5, -1, 3, 0] {
         enqueue(&queue, &pool, NewJob::new("note", &priority).unwrap().priority(priority)).await;
     }
@@ -156,9 +157,9 @@ async fn jobs_with_a_lower_priority_number_run_first() {
     assert!(worker.drain(DEADLINE).await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn failed_jobs_retry_and_those_that_keep_failing_reach_the_dead_letters() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn failed_jobs_retry_and_those_that_keep_failing_reach_the_dead_letters(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let worker = worker(&queue)
         .job_timeout(Duration::from_millis(50))
         .handle("recovers", |job| async move {
@@ -201,9 +202,9 @@ async fn failed_jobs_retry_and_those_that_keep_failing_reach_the_dead_letters() 
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn retries_wait_exponentially_longer() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn retries_wait_exponentially_longer(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let slow = Backoff::exponential(Duration::from_secs(1000), Duration::from_secs(100_000));
     let worker =
         worker(&queue).backoff(slow).handle("fails", |_| async { Err(Failure::retry("no")) }).start();
@@ -241,9 +242,9 @@ async fn retries_wait_exponentially_longer() {
     assert!(worker.drain(DEADLINE).await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_zombie_changes_nothing_and_its_job_runs_again() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_zombie_changes_nothing_and_its_job_runs_again(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     sqlx::query("create table effect (job bigint)").execute(&pool).await.unwrap();
     let (started, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (outcomes, mut inbox) = tokio::sync::mpsc::unbounded_channel();
@@ -286,9 +287,9 @@ async fn a_zombie_changes_nothing_and_its_job_runs_again() {
     assert_eq!(stats, Stats { completed: 1, rescued: 1, ..Stats::default() });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_dropped_loses_nothing_and_its_last_attempt_ends_in_the_dead_letters() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_worker_that_is_dropped_loses_nothing_and_its_last_attempt_ends_in_the_dead_letters(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let started = Arc::new(Notify::new());
     let hanging = {
         let started = started.clone();
@@ -316,9 +317,9 @@ async fn a_worker_that_is_dropped_loses_nothing_and_its_last_attempt_ends_in_the
     assert_eq!(queue.stats().await.unwrap(), Stats { completed: 1, dead: 1, rescued: 2, ..Stats::default() });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_claim_whose_answer_got_lost_is_returned_by_the_worker_that_made_it() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_claim_whose_answer_got_lost_is_returned_by_the_worker_that_made_it(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let heartbeat = Duration::from_millis(20);
     let worker =
         worker(&queue).heartbeat(heartbeat, DEADLINE).handle("work", |job| async { Ok(job.done()) }).start();
@@ -354,9 +355,9 @@ async fn a_claim_whose_answer_got_lost_is_returned_by_the_worker_that_made_it() 
     assert!(worker.drain(DEADLINE).await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drain_finishes_what_runs_and_leaves_the_rest() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_drain_finishes_what_runs_and_leaves_the_rest(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let (started, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let worker = {
         let (started, released) = (started.clone(), released.clone());
@@ -379,9 +380,9 @@ async fn a_drain_finishes_what_runs_and_leaves_the_rest() {
     assert_eq!(queue.stats().await.unwrap(), Stats { completed: 1, ready: 1, ..Stats::default() });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drain_past_its_deadline_says_so_and_returns_the_jobs() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_drain_past_its_deadline_says_so_and_returns_the_jobs(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let started = Arc::new(Notify::new());
     let worker = {
         let started = started.clone();
@@ -397,9 +398,9 @@ async fn a_drain_past_its_deadline_says_so_and_returns_the_jobs() {
     assert_eq!(queue.stats().await.unwrap(), Stats { ready: 1, rescued: 1, ..Stats::default() });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_is_said_to_be_done_and_was_not_committed_runs_again() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_job_that_is_said_to_be_done_and_was_not_committed_runs_again(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let worker = {
         let pool = pool.clone();
         let forgetful = move |job: seaworthy_queue::LeasedJob| {
@@ -425,9 +426,9 @@ async fn a_job_that_is_said_to_be_done_and_was_not_committed_runs_again() {
     assert!(at_rest(&queue.stats().await.unwrap()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_hangs_after_its_completion_is_ended_and_the_job_is_rescued() {
-    let (queue, pool) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn a_transaction_that_hangs_after_its_completion_is_ended_and_the_job_is_rescued(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
     let (started, hanging) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let worker = {
         let (pool, started, hanging) = (pool.clone(), started.clone(), hanging.clone());
@@ -483,9 +484,9 @@ fn arguments_that_are_too_large_are_refused_before_anything_is_written() {
     assert!(error.to_string().contains("1048578 bytes, more than the 1048576 allowed"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn migrations_from_many_processes_at_once_are_one_migration() {
-    let (queue, _) = fresh_queue().await;
+#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+async fn migrations_from_many_processes_at_once_are_one_migration(env: Env) {
+    let (queue, _) = queue_in(&env).await;
     let racing = (0..4).map(|_| {
         let queue = queue.clone();
         tokio::spawn(async move { queue.migrate().await })
@@ -507,7 +508,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
 
     /// Whatever handlers do and whoever is declared dead meanwhile, every job ends once: completed or dead.
-    #[test]
+    #[seaworthy_harness::test(schema = database::schema(), connections = 6)]
     fn every_job_comes_to_exactly_one_end(
         scripts in prop::collection::vec(
             prop_oneof![
@@ -519,9 +520,9 @@ proptest! {
         ),
         deaths in 0_usize..3,
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (queue, pool) = fresh_queue().await;
+        let env = Env::current().fresh();
+        env.block_on(async {
+            let (queue, pool) = queue_in(&env).await;
             let all = Arc::new(scripts.clone());
             let working = worker(&queue).concurrency(4).handle("scripted", move |job| {
                 let script = job.args::<usize>().map(|number| all[number]);

@@ -92,7 +92,13 @@ impl Home {
             let shared = Arc::new(shared.map_err(|error| Error::io("joining a stack")(error.into()))??);
             let keyspaces = Keyspaces::of(shared.clone())?;
             let servers = Servers::of(shared.clone())?;
-            Ok(Arc::new(Home { shared, postgres: Default::default(), commons: Default::default(), keyspaces, servers }))
+            Ok(Arc::new(Home {
+                shared,
+                postgres: Default::default(),
+                commons: Default::default(),
+                keyspaces,
+                servers,
+            }))
         };
         cell.get_or_try_init(join).await.cloned()
     }

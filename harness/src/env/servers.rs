@@ -83,7 +83,11 @@ impl Servers {
     /// The names of the templates and of the copies that no test has had.
     fn known_databases(&self, record: &Record) -> Vec<String> {
         let names = |folder: &Path| {
-            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned())
+            fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
         };
         let templates = databases_folder(&self.shared, record).join("templates");
         let prefix = database_prefix(&self.shared);

@@ -19,11 +19,14 @@ pub(crate) struct External {
 
 impl External {
     pub(crate) fn from_env() -> Result<Self, Error> {
-        let external = External { postgres: url("SEAWORTHY_POSTGRES_URL")?, redis: url("SEAWORTHY_REDIS_URL")? };
+        let external =
+            External { postgres: url("SEAWORTHY_POSTGRES_URL")?, redis: url("SEAWORTHY_REDIS_URL")? };
         if env::var("SEAWORTHY_EXTERNAL").is_ok_and(|said| said == "these are for tests") {
             return Ok(external);
         }
-        for (setting, url) in [("SEAWORTHY_POSTGRES_URL", &external.postgres), ("SEAWORTHY_REDIS_URL", &external.redis)] {
+        for (setting, url) in
+            [("SEAWORTHY_POSTGRES_URL", &external.postgres), ("SEAWORTHY_REDIS_URL", &external.redis)]
+        {
             looks_like_a_test_server(url).map_err(|why| Error::External { setting, why })?;
         }
         Ok(external)
@@ -48,13 +51,19 @@ fn looks_like_a_test_server(url: &Url) -> Result<(), String> {
     let address = host.trim_matches(['[', ']']);
     let is_here = host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let names = [host, url.username(), url.path()];
-    let words = || names.iter().flat_map(|name| name.split(|c: char| !c.is_alphanumeric())).map(str::to_lowercase);
-    let why = if let Some(word) = words().find(|word| ["prod", "production", "live"].contains(&word.as_str())) {
+    let words =
+        || names.iter().flat_map(|name| name.split(|c: char| !c.is_alphanumeric())).map(str::to_lowercase);
+    let why = if let Some(word) = words().find(|word| ["prod", "production", "live"].contains(&word.as_str()))
+    {
         format!("the word `{word}` is in it")
-    } else if is_here || words().any(|word| ["test", "tests", "testing", "ci", "dev", "staging"].contains(&word.as_str())) {
+    } else if is_here
+        || words().any(|word| ["test", "tests", "testing", "ci", "dev", "staging"].contains(&word.as_str()))
+    {
         return Ok(());
     } else {
-        format!("{host} is another machine, and neither its name nor that of the user or the database has the word test, ci, dev or staging")
+        format!(
+            "{host} is another machine, and neither its name nor that of the user or the database has the word test, ci, dev or staging"
+        )
     };
     Err(format!(
         "the server does not look like one for tests: {why}; if it is one, set SEAWORTHY_EXTERNAL='these are for tests'"
@@ -206,7 +215,8 @@ mod tests {
             let looks = looks_like_a_test_server(&Url::parse(url).unwrap());
             assert_eq!(looks.is_ok(), taken, "{url}: {looks:?}");
         }
-        let refused = looks_like_a_test_server(&Url::parse("redis://cache.example.com").unwrap()).unwrap_err();
+        let refused =
+            looks_like_a_test_server(&Url::parse("redis://cache.example.com").unwrap()).unwrap_err();
         assert!(refused.contains("SEAWORTHY_EXTERNAL"), "{refused}");
     }
 }
