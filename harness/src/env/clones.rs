@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row, postgres::PgConnectOptions,
 };
@@ -60,30 +61,13 @@ impl Clones {
     /// The databases of this server; `folder` is where the processes agree on them.
     pub(super) async fn of(record: Record, prefix: String, folder: PathBuf) -> Result<Arc<Self>, Error> {
         let makers = makers();
-        let mut admin = connect(&record, &record.login.database).await?;
-        let row = admin
-            .fetch_one(
-                "select current_setting('max_connections')::int4,
-                        current_setting('superuser_reserved_connections')::int4,
-                        current_setting('fsync') = 'off',
-                        (select count(*)::int4 from pg_stat_activity
-                         where backend_type = 'client backend' and not starts_with(datname, $$seaworthy_$$))",
-            )
-            .await
-            .map_err(refused)?;
-        let (most, reserved, in_memory, others): (i32, i32, bool, i32) =
-            (row.get(0), row.get(1), row.get(2), row.get(3));
-        admin.close().await.map_err(refused)?;
-        // Ours counts among the others, and is the one that the next process of this kind may take.
-        let free = u32::try_from(most - reserved - others)
-            .unwrap_or(0)
-            .saturating_sub(u32::try_from(makers).unwrap_or(0));
+        let limits = Limits::agreed(&record, folder.join("limits"), makers).await?;
         let clones = Arc::new(Clones {
             record,
             prefix,
-            budget: Budget::new(folder.join("connections"), free.max(1))?,
+            budget: Budget::new(folder.join("connections"), limits.connections)?,
             folder,
-            in_memory,
+            in_memory: limits.in_memory,
             templates: Mutex::default(),
             work: Arc::default(),
         });
@@ -262,6 +246,56 @@ impl Clones {
             }
         }
         copy
+    }
+}
+
+/// What a server gives to tests. The first process asks the server and writes it down for the others, so that they need no connection for it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Limits {
+    connections: u32,
+    in_memory: bool,
+}
+
+impl Limits {
+    async fn agreed(record: &Record, file: PathBuf, makers: usize) -> Result<Self, Error> {
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent)
+                .map_err(Error::io(format!("making the folder {}", parent.display())))?;
+        }
+        let known = || serde_json::from_slice(&fs::read(&file).ok()?).ok();
+        if let Some(limits) = known() {
+            return Ok(limits);
+        }
+        let lock = file.with_added_extension("lock");
+        let turn = spawn_blocking(move || lock::wait(&lock, TEMPLATE_TURN)).await;
+        let _turn = turn.map_err(|error| Error::io("waiting for a lock")(error.into()))??;
+        if let Some(limits) = known() {
+            return Ok(limits);
+        }
+        let limits = Self::ask(record, makers).await?;
+        let draft = file.with_added_extension("draft");
+        let write = || {
+            fs::write(&draft, serde_json::to_vec(&limits)?)?;
+            fs::rename(&draft, &file)
+        };
+        write().map_err(Error::io(format!("writing {}", file.display())))?;
+        Ok(limits)
+    }
+
+    async fn ask(record: &Record, makers: usize) -> Result<Self, Error> {
+        let mut admin = connect(record, &record.login.database).await?;
+        let row = admin
+            .fetch_one(
+                "select current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4
+                        - (select count(*)::int4 from pg_stat_activity where backend_type = 'client backend'),
+                        current_setting('fsync') = 'off'",
+            )
+            .await
+            .map_err(refused)?;
+        admin.close().await.map_err(refused)?;
+        let free = u32::try_from(row.get::<i32, _>(0)).unwrap_or(0);
+        let connections = free.saturating_sub(u32::try_from(makers).unwrap_or(0)).max(1);
+        Ok(Limits { connections, in_memory: row.get(1) })
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Executor, PgPool, migrate::Migrator, postgres::PgPoolOptions};
+use tokio::sync::OnceCell;
 
 use crate::{Error, shared::digest};
 
@@ -37,6 +38,7 @@ type Work = Arc<dyn Fn(PgPool) -> Pin<Box<dyn Future<Output = Result<(), BoxErro
 #[derive(Debug, Clone, Default)]
 pub struct Schema {
     steps: Vec<Step>,
+    loaded: Arc<OnceCell<Loaded>>,
 }
 
 #[derive(Clone)]
@@ -85,11 +87,16 @@ impl Schema {
 
     fn then(mut self, step: Step) -> Self {
         self.steps.push(step);
+        self.loaded = Arc::default();
         self
     }
 
     /// The schema with its migrations read, and the name that its content gives it. `base` is where relative paths start.
     pub(super) async fn load(&self, base: &Path) -> Result<Loaded, Error> {
+        self.loaded.get_or_try_init(|| self.read(base)).await.cloned()
+    }
+
+    async fn read(&self, base: &Path) -> Result<Loaded, Error> {
         let mut steps = Vec::new();
         for step in &self.steps {
             steps.push(match step {
@@ -108,7 +115,7 @@ impl Schema {
         for step in &steps {
             step.describe(&mut parts);
         }
-        Ok(Loaded { name: digest(parts.iter().map(Vec::as_slice)), steps })
+        Ok(Loaded { name: digest(parts.iter().map(Vec::as_slice)), steps: steps.into() })
     }
 }
 
@@ -116,13 +123,13 @@ impl Schema {
 #[derive(Debug, Clone)]
 pub(super) struct Loaded {
     pub(super) name: String,
-    steps: Vec<Step>,
+    steps: Arc<[Step]>,
 }
 
 impl Loaded {
     /// Carries out the steps in a fresh database.
     pub(super) async fn apply(&self, url: &str) -> Result<(), Error> {
-        for step in &self.steps {
+        for step in self.steps.iter() {
             let pool = PgPoolOptions::new().max_connections(1).connect(url).await;
             let done = match pool {
                 Ok(pool) => {

@@ -55,6 +55,7 @@ impl HttpMetrics {
     }
 
     /// A request begins or ends.
+    #[cfg(feature = "http")]
     pub(crate) fn in_flight(&self) -> &Gauge {
         &self.in_flight
     }
