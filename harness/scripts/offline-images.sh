@@ -2,7 +2,7 @@
 # Builds the images of the docker provider from Debian packages alone, for machines that reach a Debian mirror and no
 # image registry:
 #
-#   seaworthy/postgres:offline   seaworthy/redis:offline   seaworthy/app:offline
+#   seaworthy/postgres:offline   seaworthy/redis:offline   seaworthy/nats:offline   seaworthy/app:offline
 #
 # They take the settings of the official images, as far as the harness uses them. Needs root (or sudo), debootstrap and a
 # running Docker daemon. SEAWORTHY_MIRROR and SEAWORTHY_SUITE name another mirror and another release of Debian.
@@ -26,8 +26,8 @@ container=''
 trap 'rm -rf "$root"; [ -z "$container" ] || docker rm -f "$container" >/dev/null' EXIT
 trap 'exit 130' INT TERM
 
-say "building a Debian $suite with Postgres and Redis in $root"
-if ! debootstrap --variant=minbase --include=postgresql,redis-server "$suite" "$root" ${SEAWORTHY_MIRROR:-} >"$root.log" 2>&1; then
+say "building a Debian $suite with Postgres, Redis and NATS in $root"
+if ! debootstrap --variant=minbase --include=postgresql,redis-server,nats-server "$suite" "$root" ${SEAWORTHY_MIRROR:-} >"$root.log" 2>&1; then
     tail -20 "$root.log" >&2
     rm -f "$root.log"
     say "debootstrap failed; its last lines are above"
@@ -69,13 +69,15 @@ bin=/usr/lib/postgresql/$(ls "$root/usr/lib/postgresql" | sort -n | tail -1)/bin
 tar -C "$root" -c . | docker import --change "ENV PATH=$bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
     - seaworthy/app:offline >/dev/null
 
-# The others differ in their settings only, so they share its layer.
+# The others differ in their settings only, so they share its layer. derive IMAGE ENTRYPOINT COMMAND VERSION
 derive() {
     container=$(docker create seaworthy/app:offline true)
-    docker commit --change "ENTRYPOINT [\"$2\"]" --change "CMD [\"$3\"]" "$container" "$1" >/dev/null
+    docker commit --change "ENTRYPOINT [\"$2\"]" --change "CMD [$3]" --change "LABEL seaworthy.version=$4" "$container" "$1" >/dev/null
     docker rm -f "$container" >/dev/null
     container=''
 }
-derive seaworthy/postgres:offline /usr/local/bin/postgres-entrypoint postgres
-derive seaworthy/redis:offline /usr/local/bin/redis-entrypoint redis-server
+version_of() { docker run --rm --entrypoint "$1" seaworthy/app:offline --version | grep -o '[0-9][0-9.]*[0-9]' | head -1; }
+derive seaworthy/postgres:offline /usr/local/bin/postgres-entrypoint '"postgres"' "$(version_of postgres)"
+derive seaworthy/redis:offline /usr/local/bin/redis-entrypoint '"redis-server"' "$(version_of redis-server)"
+derive seaworthy/nats:offline /usr/sbin/nats-server '' "$(version_of nats-server)"
 docker image ls --format '{{.Repository}}:{{.Tag}}  {{.Size}}' 'seaworthy/*' >&2

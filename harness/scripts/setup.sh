@@ -85,6 +85,11 @@ else
     say "Postgres and Redis are here, as native binaries"
 fi
 
+# A server of a kind that the harness' users bring: the tests of those kinds are skipped without it.
+if [ "$purpose" = test ] && [ $manager = apt-get ]; then
+    command -v nats-server >/dev/null 2>&1 || [ -x /usr/sbin/nats-server ] || install NATS nats-server nats-server nats-server
+fi
+
 # One client that the tests drive the fault proxy with links OpenSSL; on macOS it uses the system's own library.
 if [ "$purpose" = test ] && [ "$(uname)" = Linux ]; then
     command -v pkg-config >/dev/null 2>&1 || install pkg-config pkg-config pkgconf-pkg-config pkg-config

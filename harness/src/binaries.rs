@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::Error;
+use crate::{Error, provider::native::cache_folder, shared::digest, software::Program};
 
 /// A binary that was found, with its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,16 @@ const REDIS: Wanted = Wanted {
 ///
 /// [`Error::BinaryMissing`], [`Error::BinaryTooOld`], [`Error::BinaryBroken`].
 pub fn postgres() -> Result<Binary, Error> {
-    POSTGRES.find(&postgres_folders())
+    POSTGRES.find(&postgres_folders(), None)
+}
+
+/// The `postgres` binary of this version, `15` or `15.18` for example, among all that [`postgres`] looks at.
+///
+/// # Errors
+///
+/// [`Error::VersionMissing`], and those of [`postgres`].
+pub fn postgres_of(version: &str) -> Result<Binary, Error> {
+    POSTGRES.find(&postgres_folders(), Some(version))
 }
 
 /// The `redis-server` binary: the one that `SEAWORTHY_REDIS` names, else the first on the PATH or in Homebrew's
@@ -62,22 +71,83 @@ pub fn postgres() -> Result<Binary, Error> {
 ///
 /// [`Error::BinaryMissing`], [`Error::BinaryTooOld`], [`Error::BinaryBroken`].
 pub fn redis() -> Result<Binary, Error> {
-    let homebrew = ["/opt/homebrew/bin", "/usr/local/bin", "/home/linuxbrew/.linuxbrew/bin"];
-    REDIS.find(&homebrew.map(PathBuf::from))
+    REDIS.find(&SERVER_FOLDERS.map(PathBuf::from), None)
+}
+
+/// The `redis-server` binary of this version, `7` or `7.0.15` for example.
+///
+/// # Errors
+///
+/// [`Error::VersionMissing`], and those of [`redis`].
+pub fn redis_of(version: &str) -> Result<Binary, Error> {
+    REDIS.find(&SERVER_FOLDERS.map(PathBuf::from), Some(version))
+}
+
+/// Where servers are that are not on everybody's PATH.
+const SERVER_FOLDERS: [&str; 5] =
+    ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin", "/usr/local/bin", "/home/linuxbrew/.linuxbrew/bin"];
+
+/// The binary of a server that we know nothing of but its name.
+pub(crate) fn of_program(program: &Program) -> Result<PathBuf, Error> {
+    let path = PathBuf::from(&program.name);
+    let found = if path.is_absolute() {
+        path.is_file().then_some(path)
+    } else {
+        on_path(&program.name, &SERVER_FOLDERS.map(PathBuf::from)).next()
+    };
+    found.ok_or_else(|| Error::BinaryMissing {
+        binary: program.name.clone(),
+        looked_in: "the PATH and the folders for servers".to_owned(),
+        install: installs(&program.package, &program.package, &program.package),
+        setting: "PATH",
+    })
+}
+
+fn on_path(name: &str, more_folders: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = env::split_paths(&path).chain(more_folders.iter().cloned()).collect();
+    let name = name.to_owned();
+    folders.into_iter().map(move |folder| folder.join(&name)).filter(|candidate| candidate.is_file())
+}
+
+/// The command that installs a package with this system's package manager.
+fn installs(debian: &str, fedora: &str, homebrew: &str) -> String {
+    let known = [
+        ("apt-get", format!("sudo apt-get install {debian}")),
+        ("dnf", format!("sudo dnf install {fedora}")),
+        ("brew", format!("brew install {homebrew}")),
+    ];
+    let path = env::var_os("PATH").unwrap_or_default();
+    let here = |manager: &str| env::split_paths(&path).any(|folder| folder.join(manager).is_file());
+    let found = known.into_iter().find(|(manager, _)| here(manager));
+    found.map_or_else(|| format!("your package manager (package {debian})"), |(_, command)| command)
 }
 
 impl Wanted {
-    fn find(&self, more_folders: &[PathBuf]) -> Result<Binary, Error> {
-        let path = match env::var_os(self.setting) {
-            Some(path) => PathBuf::from(path),
-            None => {
-                self.search(more_folders).ok_or_else(|| self.missing("the PATH and the usual folders"))?
-            }
+    fn find(&self, more_folders: &[PathBuf], version: Option<&str>) -> Result<Binary, Error> {
+        let candidates: Vec<PathBuf> = match env::var_os(self.setting) {
+            Some(path) => vec![PathBuf::from(path)],
+            None => on_path(self.name, more_folders).collect(),
         };
-        if !path.is_file() {
-            return Err(self.missing(&path.display().to_string()));
+        let Some(first) = candidates.first() else {
+            return Err(self.missing("the PATH and the usual folders"));
+        };
+        if !first.is_file() {
+            return Err(self.missing(&first.display().to_string()));
         }
-        let version = version_of(&path)?;
+        let Some(wanted) = version else { return self.accept(first.clone()) };
+        let found: Vec<Binary> = candidates.into_iter().filter_map(|path| self.accept(path).ok()).collect();
+        let matching = found.iter().find(|binary| is_of(&binary.version, wanted));
+        matching.cloned().ok_or_else(|| Error::VersionMissing {
+            what: self.name.to_owned(),
+            wanted: wanted.to_owned(),
+            found: found.iter().map(|binary| binary.version.as_str()).collect::<Vec<_>>().join(", "),
+            remedy: format!("install that version, or name its binary in {}", self.setting),
+        })
+    }
+
+    fn accept(&self, path: PathBuf) -> Result<Binary, Error> {
+        let version = known_version_of(&path)?;
         if number(&version) < self.oldest.1 {
             return Err(Error::BinaryTooOld {
                 path,
@@ -92,12 +162,6 @@ impl Wanted {
         Ok(Binary { path, version })
     }
 
-    fn search(&self, more_folders: &[PathBuf]) -> Option<PathBuf> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let folders = env::split_paths(&path).chain(more_folders.iter().cloned());
-        folders.map(|folder| folder.join(self.name)).find(|candidate| candidate.is_file())
-    }
-
     fn missing(&self, looked_in: &str) -> Error {
         Error::BinaryMissing {
             binary: self.name.to_owned(),
@@ -108,17 +172,39 @@ impl Wanted {
     }
 
     fn install(&self) -> String {
-        let Package { debian, fedora, homebrew } = &self.package;
-        let known = [
-            ("apt-get", format!("sudo apt-get install {debian}")),
-            ("dnf", format!("sudo dnf install {fedora}")),
-            ("brew", format!("brew install {homebrew}")),
-        ];
-        let path = env::var_os("PATH").unwrap_or_default();
-        let here = |manager: &str| env::split_paths(&path).any(|folder| folder.join(manager).is_file());
-        let found = known.into_iter().find(|(manager, _)| here(manager));
-        found.map_or_else(|| format!("your package manager (package {debian})"), |(_, command)| command)
+        let Package { debian, fedora, homebrew } = self.package;
+        installs(debian, fedora, homebrew)
     }
+}
+
+/// Whether `15.18` is a `15`.
+fn is_of(version: &str, wanted: &str) -> bool {
+    version.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// What the binary says of itself, which is asked once and kept in the user's cache as long as the file stays as it is: a test run starts many
+/// processes, and each would ask again.
+fn known_version_of(path: &Path) -> Result<String, Error> {
+    let Some(note) = note_of(path) else { return version_of(path) };
+    if let Ok(version) = std::fs::read_to_string(&note) {
+        return Ok(version);
+    }
+    let version = version_of(path)?;
+    let draft = note.with_extension(std::process::id().to_string());
+    // Not to know it costs some milliseconds, and no test.
+    let _ = note.parent().map(std::fs::create_dir_all);
+    let _ = std::fs::write(&draft, &version).and_then(|()| std::fs::rename(&draft, &note));
+    Ok(version)
+}
+
+/// Where the version is written down of a file with this name, this length and this time of change.
+fn note_of(path: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let real = path.canonicalize().ok()?;
+    let file = real.metadata().ok()?;
+    let parts = [file.len(), file.mtime() as u64, file.mtime_nsec() as u64].map(u64::to_le_bytes);
+    let parts = parts.iter().map(<[u8; 8]>::as_slice).chain([real.as_os_str().as_encoded_bytes()]);
+    Some(cache_folder().join("versions").join(digest(parts)))
 }
 
 fn postgres_folders() -> Vec<PathBuf> {
@@ -163,6 +249,20 @@ fn number(version: &str) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_asked_for_in_whole_parts() {
+        let cases = [
+            ("15.18", "15", true),
+            ("15.18", "15.18", true),
+            ("15.18", "15.1", false),
+            ("7.0.15", "7", true),
+            ("15", "1", false),
+        ];
+        for (version, wanted, is) in cases {
+            assert_eq!(is_of(version, wanted), is, "{version} as {wanted}");
+        }
+    }
 
     #[test]
     fn versions_are_read_from_what_servers_say_of_themselves() {

@@ -107,6 +107,12 @@ codes! {
         example: "`connections = 200`, and the server has 100.",
         remedy: "Ask for fewer, or give the test a server of its own.",
     }
+
+    /// A service is to have a name that another one of the stack has.
+    pub SERVICE_EXISTS = "HARNESS-0017", AlreadyExists, "The stack has a service of that name" {
+        example: "Two calls of `postgres_named(\"orders\", …)`.",
+        remedy: "Choose another name.",
+    }
 }
 
 impl Error {
@@ -114,7 +120,10 @@ impl Error {
     pub fn code(&self) -> &'static Code {
         match self {
             Error::Runtime => &RUNTIME,
-            Error::BinaryMissing { .. } | Error::BinaryTooOld { .. } | Error::BinaryBroken { .. } => &BINARY,
+            Error::BinaryMissing { .. }
+            | Error::BinaryTooOld { .. }
+            | Error::BinaryBroken { .. }
+            | Error::VersionMissing { .. } => &BINARY,
             Error::Folder { .. } | Error::NoSpace { .. } => &FOLDER,
             Error::PortTaken { .. } => &PORT_TAKEN,
             Error::Start { .. } => &START,
@@ -125,6 +134,7 @@ impl Error {
             Error::Deadline { .. } => &DEADLINE,
             Error::UnknownService { .. } => &UNKNOWN_SERVICE,
             Error::Proxy(_) | Error::Toxiproxy { .. } => &PROXY,
+            Error::ServiceExists { .. } => &SERVICE_EXISTS,
             Error::Locked { .. } => &LOCKED,
             Error::Schema { .. } => &SCHEMA,
             Error::TooManyConnections { .. } => &CONNECTIONS,

@@ -160,6 +160,24 @@ pub enum Error {
         /// The names that it has.
         known: String,
     },
+    /// Two services of a stack have the same name.
+    #[error("the stack has a service named `{name}` already; choose another name")]
+    ServiceExists {
+        /// The name.
+        name: String,
+    },
+    /// A server of the version that was asked for is not here.
+    #[error("{what} of version {wanted} was not found, only {found}; {remedy}")]
+    VersionMissing {
+        /// The server.
+        what: String,
+        /// What was asked for.
+        wanted: String,
+        /// What is here.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
     /// A fault proxy refused.
     #[error(transparent)]
     Proxy(#[from] seaworthy_fault_proxy::Error),

@@ -57,7 +57,6 @@ impl Service {
 }
 
 impl Faults {
-    #[cfg(feature = "toxiproxy")]
     pub(crate) fn of(service: String, target: Target) -> Self {
         Faults { service, target: Some(target) }
     }

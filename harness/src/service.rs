@@ -15,6 +15,7 @@ use crate::{
     provider::{Instance, Login},
     shared::LogSource,
     signal::Signal,
+    software::Software,
     spec::{Ready, Spec},
 };
 
@@ -41,12 +42,13 @@ struct Inner {
 }
 
 /// What a service speaks, and how it shows that it is ready.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Kind {
     Postgres,
     Redis,
     Http { ready_path: String },
     Worker { ready_text: String },
+    Other(Arc<dyn Software>),
 }
 
 impl fmt::Debug for Service {
@@ -71,6 +73,7 @@ impl Service {
                 Ready::Path(ready_path) => Kind::Http { ready_path },
                 Ready::Log(ready_text) => Kind::Worker { ready_text },
             },
+            Spec::Other(software) => Kind::Other(software.clone()),
         };
         let restarted_text = match spec {
             Spec::App(app) => app.restarted_text.clone(),
@@ -226,6 +229,14 @@ impl Service {
         self.inner.instance.ended().await
     }
 
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.inner.kind, Kind::Postgres)
+    }
+
+    pub(crate) fn is_redis(&self) -> bool {
+        matches!(self.inner.kind, Kind::Redis)
+    }
+
     pub(crate) fn instance(&self) -> &dyn Instance {
         &*self.inner.instance
     }
@@ -254,6 +265,9 @@ impl Service {
                 }
                 Err(format!("{status} {}", response.text().await.unwrap_or_default()))
             }
+            Kind::Other(software) => {
+                software.answers(&self.inner.instance.address().unwrap_or_default()).await
+            }
             Kind::Worker { ready_text } if self.inner.instance.said(ready_text).await => Ok(()),
             Kind::Worker { ready_text } => Err(format!("it has not said `{ready_text}` yet")),
         }
@@ -266,11 +280,12 @@ impl Service {
             (user, "") => format!("{user}@"),
             (user, password) => format!("{user}:{password}@"),
         };
-        match self.inner.kind {
+        match &self.inner.kind {
             Kind::Postgres => format!("postgres://{login}{address}/{database}"),
             Kind::Redis if database.is_empty() => format!("redis://{login}{address}"),
             Kind::Redis => format!("redis://{login}{address}/{database}"),
             Kind::Http { .. } | Kind::Worker { .. } => format!("http://{address}"),
+            Kind::Other(software) => format!("{}://{login}{address}", software.scheme()),
         }
     }
 }

@@ -17,6 +17,7 @@ pub enum Signal {
 }
 
 impl Signal {
+    #[cfg(feature = "docker")]
     pub(crate) fn name(self) -> &'static str {
         nix::sys::signal::Signal::from(self).as_str()
     }

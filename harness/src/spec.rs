@@ -1,8 +1,8 @@
 //! What a stack is to consist of.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use crate::Error;
+use crate::{Error, provider::Login, software::Software};
 
 /// A Postgres server.
 ///
@@ -17,12 +17,31 @@ pub struct Postgres {
     pub(crate) durable: bool,
     pub(crate) disk_limit_mib: Option<u64>,
     pub(crate) port: Option<u16>,
+    pub(crate) version: Option<String>,
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) replica_of: Option<Link>,
 }
 
 impl Postgres {
     /// A throwaway server: durability off, any free port.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What tells the server so, wherever it runs.
+    pub(crate) fn parameters(&self) -> Vec<String> {
+        let mut parameters = vec![
+            "shared_buffers=32MB".to_owned(),
+            "max_connections=100".to_owned(),
+            // With the database's name, by which a test finds its own lines.
+            "log_line_prefix=%m [%p] %d ".to_owned(),
+        ];
+        if !self.durable {
+            let off = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
+            parameters.extend(off.map(str::to_owned));
+        }
+        parameters.extend(self.settings.iter().map(|(name, value)| format!("{name}={value}")));
+        parameters.into_iter().flat_map(|parameter| ["-c".to_owned(), parameter]).collect()
     }
 
     /// Turns `fsync`, `synchronous_commit` and `full_page_writes` on, as a crash scenario needs.
@@ -43,6 +62,18 @@ impl Postgres {
         self.port = Some(port);
         self
     }
+
+    /// Takes this version, `15` or `15.18` for example, instead of whichever is found first.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets a parameter of the server, as its configuration file would.
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
 }
 
 /// A Redis server.
@@ -50,6 +81,16 @@ impl Postgres {
 pub struct Redis {
     pub(crate) durable: bool,
     pub(crate) port: Option<u16>,
+    pub(crate) version: Option<String>,
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) replica_of: Option<Link>,
+}
+
+/// The way from a replica to its primary, which leads through a fault proxy.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) address: SocketAddr,
+    pub(crate) login: Login,
 }
 
 impl Redis {
@@ -68,6 +109,36 @@ impl Redis {
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
+    }
+
+    /// Takes this version, `15` or `15.18` for example, instead of whichever is found first.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets a parameter of the server, as its configuration file would.
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// What tells the server so, wherever it runs.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let (append, sync) = if self.durable { ("yes", "always") } else { ("no", "no") };
+        let args = [("save", ""), ("appendonly", append), ("appendfsync", sync)];
+        let args =
+            args.into_iter().chain(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let mut args: Vec<String> =
+            args.flat_map(|(name, value)| [format!("--{name}"), value.to_owned()]).collect();
+        if let Some(link) = &self.replica_of {
+            args.extend([
+                "--replicaof".to_owned(),
+                link.address.ip().to_string(),
+                link.address.port().to_string(),
+            ]);
+        }
+        args
     }
 }
 
@@ -166,4 +237,33 @@ pub(crate) enum Spec {
     Redis(Redis),
     /// The application under test.
     App(App),
+    /// Any other server.
+    Other(Arc<dyn Software>),
+}
+
+impl Spec {
+    /// Refuses what no server could take.
+    pub(crate) fn check(&self, name: &str) -> Result<(), Error> {
+        let plain = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+        };
+        let wrong = |why: String| Error::Start { service: name.to_owned(), why, log: String::new() };
+        if !plain(name) || name.len() > 40 {
+            return Err(wrong(
+                "a service's name has letters, digits, `-` and `_` only, and at most 40 of them".to_owned(),
+            ));
+        }
+        let settings: &[(String, String)] = match self {
+            Spec::Postgres(postgres) => &postgres.settings,
+            Spec::Redis(redis) => &redis.settings,
+            _ => &[],
+        };
+        let malformed = settings
+            .iter()
+            .find(|(name, value)| name.split('.').any(|part| !plain(part)) || value.contains(['\0', '\n']));
+        match malformed {
+            Some((setting, value)) => Err(wrong(format!("`{setting} = {value}` is no setting"))),
+            None => Ok(()),
+        }
+    }
 }

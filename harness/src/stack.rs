@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     env,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use crate::{
     Error, Service,
     guardian::{self, Guardian},
     provider::{Chosen, ProviderChoice, Site, choose},
+    software::Software,
     spec::{App, Postgres, Redis, Spec},
 };
 
@@ -171,7 +172,15 @@ impl Stack {
         let _ = tokio::task::spawn_blocking(move || drop((services, self))).await;
     }
 
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     pub(crate) async fn start_service(&self, name: &str, spec: &Spec) -> Result<Service, Error> {
+        spec.check(name)?;
+        if self.services().contains_key(name) {
+            return Err(Error::ServiceExists { name: name.to_owned() });
+        }
         let instance = self.provider.0.provider.start(&self.site, name, spec).await?;
         let service = Service::new(name, spec, instance, &self.proxies, self.ready_deadline).await?;
         service.wait_until_ready().await?;
@@ -219,6 +228,24 @@ impl StackBuilder {
         self
     }
 
+    /// Adds one more Postgres server, by a name of its own: `stack.service("ledger")` finds it.
+    pub fn postgres_named(mut self, name: impl Into<String>, postgres: Postgres) -> Self {
+        self.servers.push((name.into(), Spec::Postgres(postgres)));
+        self
+    }
+
+    /// Adds one more Redis server, by a name of its own.
+    pub fn redis_named(mut self, name: impl Into<String>, redis: Redis) -> Self {
+        self.servers.push((name.into(), Spec::Redis(redis)));
+        self
+    }
+
+    /// Adds any other server, [`Nats`](crate::Nats) for one.
+    pub fn service(mut self, name: impl Into<String>, software: impl Software) -> Self {
+        self.servers.push((name.into(), Spec::Other(Arc::new(software))));
+        self
+    }
+
     /// Adds the application that serves WebSockets (and HTTP); it is told where the other services are.
     pub fn websocket(mut self, app: impl FnOnce(&Stack) -> App + Send + 'static) -> Self {
         self.websocket = Some(Box::new(app));
@@ -233,6 +260,12 @@ impl StackBuilder {
     pub async fn start(self) -> Result<Stack, Error> {
         if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
             return Err(Error::Runtime);
+        }
+        for (at, (name, spec)) in self.servers.iter().enumerate() {
+            spec.check(name)?;
+            if self.servers[..at].iter().any(|(other, _)| other == name) {
+                return Err(Error::ServiceExists { name: name.clone() });
+            }
         }
         let chosen = choose(self.provider).await?;
         let id = new_id();

@@ -31,7 +31,8 @@ use crate::{
     Error,
     shared::LogSource,
     signal::Signal,
-    spec::{App, Postgres, Redis, Spec},
+    software::Software,
+    spec::{App, Link, Postgres, Redis, Spec},
 };
 
 /// How long the daemon gets to answer at all.
@@ -69,6 +70,27 @@ const APP: Image = Image {
     official: "debian:stable-slim",
     offline: "seaworthy/app:offline",
 };
+
+/// What an offline image says of the version of the server in it.
+const VERSION_LABEL: &str = "seaworthy.version";
+
+/// Makes a replica and runs it, whichever way the image has to give up the rights of root.
+const REPLICA: &str = r#"
+as_postgres() {
+    if command -v gosu >/dev/null; then gosu postgres "$@"
+    elif command -v su-exec >/dev/null; then su-exec postgres "$@"
+    else setpriv --reuid=postgres --regid=postgres --init-groups "$@"; fi
+}
+mkdir -p "$PGDATA" && chown postgres "$PGDATA" && chmod 700 "$PGDATA"
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    as_postgres pg_basebackup --write-recovery-conf --wal-method stream --checkpoint fast --no-sync --pgdata "$PGDATA" \
+        --host "$1" --port "$2" --username "$3" || exit 1
+fi
+shift 3
+if command -v gosu >/dev/null; then exec gosu postgres "$@"
+elif command -v su-exec >/dev/null; then exec su-exec postgres "$@"
+else exec setpriv --reuid=postgres --regid=postgres --init-groups "$@"; fi
+"#;
 
 /// Containers on the daemon that `DOCKER_HOST` names, or the local one.
 pub(crate) struct Docker {
@@ -152,21 +174,16 @@ impl Docker {
 
     async fn start_postgres(&self, site: &Site, name: &str, spec: &Postgres) -> Result<Container, Error> {
         let port = port::pick(name, spec.port)?;
-        let password = uuid::Uuid::new_v4().simple().to_string();
-        let mut settings = vec![
-            "listen_addresses=*",
-            "max_connections=100",
-            "shared_buffers=32MB",
-            "log_line_prefix=%m [%p] %d ",
-        ];
-        if !spec.durable {
-            settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+        let image_name = self.versioned(&POSTGRES, &self.postgres, spec.version.as_deref()).await?;
+        if let Some(link) = &spec.replica_of {
+            return self.start_postgres_replica(site, name, spec, (port, &image_name, link)).await;
         }
-        let settings = settings.into_iter().flat_map(|setting| ["-c", setting]);
-        let mut request = image(&self.postgres)
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        let command = ["postgres", "-c", "listen_addresses=*"].map(str::to_owned);
+        let mut request = image(&image_name)
             .with_exposed_port(5432.tcp())
             .with_host_config_modifier(publish(port, 5432))
-            .with_cmd(["postgres"].into_iter().chain(settings))
+            .with_cmd(command.into_iter().chain(spec.parameters()))
             .with_env_var("POSTGRES_USER", "seaworthy")
             .with_env_var("POSTGRES_PASSWORD", &password)
             .with_env_var("POSTGRES_DB", "postgres")
@@ -181,25 +198,81 @@ impl Docker {
         Ok(Container { port: Some(port), login, disk, ..self.run(site, name, request).await? })
     }
 
+    /// Runs it on the host's network, so that it finds the fault proxy in front of its primary.
+    async fn start_postgres_replica(
+        &self,
+        site: &Site,
+        name: &str,
+        spec: &Postgres,
+        (port, image_name, link): (u16, &str, &Link),
+    ) -> Result<Container, Error> {
+        let (host, link_port) = (link.address.ip().to_string(), link.address.port().to_string());
+        let script = ["-c", REPLICA, "seaworthy-replica", &host, &link_port, &link.login.user, "postgres"];
+        let listen = ["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")].map(str::to_owned);
+        let command = script.map(str::to_owned).into_iter().chain(listen).chain(spec.parameters());
+        let (repository, tag) = split(image_name);
+        let request = GenericImage::new(repository, tag)
+            .with_entrypoint("sh")
+            .with_network("host")
+            .with_cmd(command)
+            .with_env_var("PGPASSWORD", &link.login.password)
+            .with_env_var("PGDATA", format!("{DISK}/data"));
+        Ok(Container { port: Some(port), login: link.login.clone(), ..self.run(site, name, request).await? })
+    }
+
     async fn start_redis(&self, site: &Site, name: &str, spec: &Redis) -> Result<Container, Error> {
         let port = port::pick(name, spec.port)?;
-        let (append, sync) = if spec.durable { ("yes", "always") } else { ("no", "no") };
-        // Its port is published on the loopback interface only, so Redis need not refuse what comes from outside its container.
-        let request = image(&self.redis)
-            .with_exposed_port(6379.tcp())
-            .with_host_config_modifier(publish(port, 6379))
-            .with_cmd([
-                "redis-server",
-                "--protected-mode",
-                "no",
-                "--save",
-                "",
-                "--appendonly",
-                append,
-                "--appendfsync",
-                sync,
-            ]);
+        let image_name = self.versioned(&REDIS, &self.redis, spec.version.as_deref()).await?;
+        let mut command = vec!["redis-server".to_owned()];
+        command.extend(spec.arguments());
+        let request = if spec.replica_of.is_some() {
+            // On the host's network it finds the fault proxy in front of its primary.
+            command.extend(["--port", &port.to_string(), "--bind", "127.0.0.1"].map(str::to_owned));
+            image(&image_name).with_network("host").with_cmd(command)
+        } else {
+            // Its port is published on the loopback interface only, so Redis need not refuse what comes from outside its container.
+            command.extend(["--protected-mode", "no"].map(str::to_owned));
+            image(&image_name)
+                .with_exposed_port(6379.tcp())
+                .with_host_config_modifier(publish(port, 6379))
+                .with_cmd(command)
+        };
         Ok(Container { port: Some(port), ..self.run(site, name, request).await? })
+    }
+
+    async fn start_other(
+        &self,
+        site: &Site,
+        name: &str,
+        software: &dyn Software,
+    ) -> Result<Container, Error> {
+        let wanted = software.image();
+        let port = port::pick(name, None)?;
+        let image_name = resolve(&self.client, "", &wanted.name, wanted.offline.as_deref()).await?;
+        let fill = |arg: String| arg.replace("{port}", &wanted.port.to_string()).replace("{data}", "/data");
+        let mut request = image(&image_name)
+            .with_exposed_port(wanted.port.tcp())
+            .with_host_config_modifier(publish(port, wanted.port))
+            .with_cmd(wanted.args.into_iter().map(fill));
+        for (name, value) in wanted.env {
+            request = request.with_env_var(name, value);
+        }
+        Ok(Container { port: Some(port), ..self.run(site, name, request).await? })
+    }
+
+    /// The image for this version, or the one that was found at first.
+    async fn versioned(&self, image: &Image, found: &str, version: Option<&str>) -> Result<String, Error> {
+        let Some(version) = version else { return Ok(found.to_owned()) };
+        if found == image.offline {
+            let inspected = self.client.inspect_image(found).await.ok();
+            let labels = inspected.and_then(|image| image.config?.labels).unwrap_or_default();
+            let here = labels.get(VERSION_LABEL).map_or("one of unknown version", String::as_str);
+            if here.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+                return Ok(found.to_owned());
+            }
+        }
+        let (repository, _) = split(image.official);
+        resolve(&self.client, image.setting, &format!("{repository}:{version}-alpine"), None).await
     }
 
     /// Runs the application on the host's network, so that it finds the fault proxies where the test finds them.
@@ -230,6 +303,7 @@ impl Provider for Docker {
             Spec::Postgres(spec) => Arc::new(self.start_postgres(site, name, spec).await?),
             Spec::Redis(spec) => Arc::new(self.start_redis(site, name, spec).await?),
             Spec::App(app) if cfg!(target_os = "linux") => Arc::new(self.start_app(site, name, app).await?),
+            Spec::Other(software) => Arc::new(self.start_other(site, name, &**software).await?),
             // Elsewhere containers live in a virtual machine, which can't run this system's binaries.
             Spec::App(app) => return native::start_app(site, name, app),
         })
@@ -240,33 +314,46 @@ impl Image {
     /// The image that the setting names, else the official one if it is here, else the offline one if that is here, else
     /// the official one, pulled.
     async fn resolve(&self, client: &bollard::Docker) -> Result<String, Error> {
-        let chosen = env::var(self.setting).ok();
-        let candidates: Vec<&str> = match &chosen {
-            Some(image) => vec![image],
-            None => vec![self.official, self.offline],
-        };
-        for image in &candidates {
-            if client.inspect_image(image).await.is_ok() {
-                return Ok((*image).to_owned());
-            }
-        }
-        let image = candidates[0].to_owned();
-        let fail = |why| Error::Image { image: image.clone(), why, setting: self.setting };
-        let options = CreateImageOptionsBuilder::default().from_image(&image).build();
-        let pull = client.create_image(Some(options), None, None).try_collect::<Vec<_>>();
-        match timeout(PULL_DEADLINE, pull).await {
-            Ok(Ok(_)) => Ok(image),
-            Ok(Err(error)) => Err(fail(chain(&error))),
-            Err(_) => Err(fail(format!("the pull took longer than {PULL_DEADLINE:?}"))),
+        match env::var(self.setting) {
+            Ok(chosen) => resolve(client, self.setting, &chosen, None).await,
+            Err(_) => resolve(client, self.setting, self.official, Some(self.offline)).await,
         }
     }
 }
 
-/// `name:tag` or `name@sha256:digest` as testcontainers takes it.
+/// The first image if it is here, else the second if that is, else the first one, pulled.
+async fn resolve(
+    client: &bollard::Docker,
+    setting: &'static str,
+    first: &str,
+    second: Option<&str>,
+) -> Result<String, Error> {
+    for image in [Some(first), second].into_iter().flatten() {
+        if client.inspect_image(image).await.is_ok() {
+            return Ok(image.to_owned());
+        }
+    }
+    let fail = |why| Error::Image { image: first.to_owned(), why, setting };
+    let options = CreateImageOptionsBuilder::default().from_image(first).build();
+    let pull = client.create_image(Some(options), None, None).try_collect::<Vec<_>>();
+    match timeout(PULL_DEADLINE, pull).await {
+        Ok(Ok(_)) => Ok(first.to_owned()),
+        Ok(Err(error)) => Err(fail(chain(&error))),
+        Err(_) => Err(fail(format!("the pull took longer than {PULL_DEADLINE:?}"))),
+    }
+}
+
+/// `name:tag` as testcontainers takes it.
 fn image(name: &str) -> GenericImage {
+    let (name, tag) = split(name);
+    GenericImage::new(name, tag)
+}
+
+/// `name:tag` or `name@sha256:digest`.
+fn split(name: &str) -> (&str, &str) {
     match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => GenericImage::new(name, tag),
-        _ => GenericImage::new(name, "latest"),
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (name, "latest"),
     }
 }
 

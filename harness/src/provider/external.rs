@@ -7,7 +7,11 @@ use reqwest::Url;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{Instance, Login, Provider, Site, native};
-use crate::{Error, signal::Signal, spec::Spec};
+use crate::{
+    Error,
+    signal::Signal,
+    spec::{Postgres, Redis, Spec},
+};
 
 /// Takes the servers that two URLs name. On Postgres, a stack works in a database of its own, which it makes and
 /// drops; nothing else there is touched. Applications run as native processes.
@@ -79,6 +83,13 @@ impl Provider for External {
     async fn start(&self, site: &Site, name: &str, spec: &Spec) -> Result<Arc<dyn Instance>, Error> {
         match spec {
             Spec::Postgres(spec) if spec.disk_limit_mib.is_some() => Err(unsupported("a full disk", name)),
+            Spec::Postgres(Postgres { replica_of: Some(_), .. })
+            | Spec::Redis(Redis { replica_of: Some(_), .. }) => Err(unsupported("a replica", name)),
+            Spec::Postgres(Postgres { settings, .. }) | Spec::Redis(Redis { settings, .. })
+                if !settings.is_empty() =>
+            {
+                Err(unsupported("a setting of the server", name))
+            }
             Spec::Postgres(_) => {
                 let database = format!("seaworthy_{}", site.id);
                 site.guardian.tell(&format!("drop {database} {}", self.postgres))?;
@@ -93,6 +104,7 @@ impl Provider for External {
                 Ok(Arc::new(server))
             }
             Spec::App(app) => native::start_app(site, name, app),
+            Spec::Other(_) => Err(unsupported("a start", name)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod account;
 mod app;
 mod disk;
+mod other;
 mod postgres;
 mod process;
 mod redis;
@@ -33,6 +34,7 @@ impl Provider for Native {
             Spec::Postgres(spec) => postgres::start(site, name, spec).await,
             Spec::Redis(spec) => redis::start(site, name, spec),
             Spec::App(app) => start_app(site, name, app),
+            Spec::Other(software) => other::start(site, name, &**software),
         }
     }
 }

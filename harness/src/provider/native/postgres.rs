@@ -13,7 +13,7 @@ use crate::{
     binaries::{self, Binary},
     guardian::Guardian,
     provider::{Instance, Login, Site, port},
-    spec::Postgres,
+    spec::{Link, Postgres},
 };
 
 const USER: &str = "seaworthy";
@@ -21,16 +21,24 @@ const USER: &str = "seaworthy";
 const LAYOUT: u32 = 1;
 
 pub(crate) async fn start(site: &Site, name: &str, spec: &Postgres) -> Result<Arc<dyn Instance>, Error> {
-    let binary = binaries::postgres()?;
+    let binary = spec.version.as_deref().map_or_else(binaries::postgres, binaries::postgres_of)?;
     let port = port::pick(name, spec.port)?;
     let account = Account::unprivileged()?;
     let home = site.guardian.folder().join(name);
     let (guardian, spec, name) = (&site.guardian, spec.clone(), name.to_owned());
     // Files are copied and initdb runs: seconds in the worst case, so not on this runtime's thread.
     let instance = tokio::task::block_in_place(|| -> Result<_, Error> {
+        let data = home.join("data");
+        if let Some(link) = &spec.replica_of {
+            account_home(account, &home)?;
+            account.make_folder(&data)?;
+            base_backup(&binary, account, link, &data)?;
+            let process = Process::new(&name, data.clone(), binary.path.clone(), account)
+                .args(arguments(&data, port, &spec));
+            return Ok(NativeService { process, port: Some(port), login: link.login.clone(), disk: None });
+        }
         let cluster = Cluster::cached(&binary, account, &home, guardian)?;
         account_home(account, &home)?;
-        let data = home.join("data");
         account.make_folder(&data)?;
         let disk = spec.disk_limit_mib.map(|mib| SmallDisk::mount(&name, &data, mib)).transpose()?;
         account.own(&data)?;
@@ -51,24 +59,20 @@ fn account_home(account: Account, home: &Path) -> Result<(), Error> {
 }
 
 fn arguments(data: &Path, port: u16, spec: &Postgres) -> Vec<String> {
-    let mut settings = vec![
+    let settings = [
         format!("port={port}"),
         "listen_addresses=127.0.0.1".to_owned(),
         "unix_socket_directories=".to_owned(),
         // In the data folder, where they go with it, instead of in /dev/shm.
         "dynamic_shared_memory_type=mmap".to_owned(),
-        "shared_buffers=32MB".to_owned(),
-        "max_connections=100".to_owned(),
         "log_checkpoints=off".to_owned(),
-        // With the database's name, by which a test finds its own lines.
-        "log_line_prefix=%m [%p] %d ".to_owned(),
     ];
-    if !spec.durable {
-        let off = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
-        settings.extend(off.map(str::to_owned));
-    }
     let settings = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
-    ["-D".to_owned(), data.display().to_string()].into_iter().chain(settings).collect()
+    ["-D".to_owned(), data.display().to_string()]
+        .into_iter()
+        .chain(settings)
+        .chain(spec.parameters())
+        .collect()
 }
 
 /// A cluster that `initdb` made once for this version of Postgres, kept in the user's cache folder.
@@ -115,15 +119,49 @@ impl Cluster {
     }
 }
 
-fn initialise(binary: &Binary, account: Account, folder: &Path) -> Result<(), Error> {
+/// Copies a primary, and has the copy follow it.
+fn base_backup(binary: &Binary, account: Account, link: &Link, data: &Path) -> Result<(), Error> {
+    let mut command = Command::new(neighbour(binary, "pg_basebackup"));
+    command
+        .args([
+            "--write-recovery-conf",
+            "--wal-method",
+            "stream",
+            "--checkpoint",
+            "fast",
+            "--no-sync",
+            "--pgdata",
+        ])
+        .arg(data)
+        .args(["--host", &link.address.ip().to_string(), "--port", &link.address.port().to_string()])
+        .args(["--username", &link.login.user])
+        .env("PGPASSWORD", &link.login.password)
+        .current_dir(data)
+        .stdin(Stdio::null());
+    run(account, &mut command)
+}
+
+/// A program that comes with the server. A link to `postgres` on the PATH need not have a link to it beside.
+fn neighbour(binary: &Binary, name: &str) -> PathBuf {
+    binary.path.canonicalize().unwrap_or_else(|_| binary.path.clone()).with_file_name(name)
+}
+
+fn run(account: Account, command: &mut Command) -> Result<(), Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
     let fail = |why: String| Error::Start { service: "postgres".to_owned(), why, log: String::new() };
+    let output = account.apply(command).output().map_err(|error| fail(format!("{program}: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(fail(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+fn initialise(binary: &Binary, account: Account, folder: &Path) -> Result<(), Error> {
     let password_file = folder.join("password");
     fs::write(&password_file, uuid::Uuid::new_v4().simple().to_string())
         .map_err(Error::io("writing a password"))?;
     account.own(&password_file)?;
-    // A link to `postgres` on the PATH need not have a link to `initdb` beside it.
-    let initdb = binary.path.canonicalize().unwrap_or_else(|_| binary.path.clone()).with_file_name("initdb");
-    let mut command = Command::new(&initdb);
+    let mut command = Command::new(neighbour(binary, "initdb"));
     command
         // A password that is checked in microseconds: tests open connections by the thousand.
         .args(["--username", USER, "--auth", "md5", "--encoding", "UTF8", "--locale", "C", "--no-sync"])
@@ -133,15 +171,7 @@ fn initialise(binary: &Binary, account: Account, folder: &Path) -> Result<(), Er
         .arg(folder.join("data"))
         .current_dir(folder)
         .stdin(Stdio::null());
-    let output = account
-        .apply(&mut command)
-        .output()
-        .map_err(|error| fail(format!("{}: {error}", initdb.display())))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(fail(format!("{} failed: {}", initdb.display(), said.trim())));
-    }
-    Ok(())
+    run(account, &mut command)
 }
 
 /// Where files are kept that are made once per user: `XDG_CACHE_HOME`, else `~/.cache`.

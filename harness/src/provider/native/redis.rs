@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(crate) fn start(site: &Site, name: &str, spec: &Redis) -> Result<Arc<dyn Instance>, Error> {
-    let binary = binaries::redis()?;
+    let binary = spec.version.as_deref().map_or_else(binaries::redis, binaries::redis_of)?;
     let port = port::pick(name, spec.port)?;
     let account = Account::unprivileged()?;
     let home = site.guardian.folder().join(name);
@@ -23,8 +23,8 @@ pub(crate) fn start(site: &Site, name: &str, spec: &Redis) -> Result<Arc<dyn Ins
 }
 
 fn arguments(port: u16, spec: &Redis) -> Vec<String> {
-    let port = port.to_string();
-    let (append, sync) = if spec.durable { ("yes", "always") } else { ("no", "no") };
-    let args = ["--port", &port, "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""];
-    args.into_iter().chain(["--appendonly", append, "--appendfsync", sync]).map(str::to_owned).collect()
+    let mut args = spec.arguments();
+    args.extend(["--port".to_owned(), port.to_string(), "--bind".to_owned(), "127.0.0.1".to_owned()]);
+    args.extend(["--daemonize".to_owned(), "no".to_owned()]);
+    args
 }

@@ -1,0 +1,132 @@
+//! Servers that the harness does not know by itself.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use tokio::{net::TcpStream, time::timeout};
+
+/// How long one question to a server may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How to run a server that the harness does not know by itself: natively, and in a container. It then has what every service has: a fault
+/// proxy, kills and pauses, its log, and an end with its stack.
+///
+/// `{port}` in an argument stands for the port that the server is to listen on, and `{data}` for a folder of its own.
+///
+/// ```no_run
+/// use seaworthy_harness::{Image, Program, Software, Stack};
+///
+/// #[derive(Debug)]
+/// struct Memcached;
+///
+/// impl Software for Memcached {
+///     fn program(&self) -> Program {
+///         Program::new("memcached").args(["-l", "127.0.0.1", "-p", "{port}"]).package("memcached")
+///     }
+///     fn image(&self) -> Image {
+///         Image::new("memcached:alpine").listens_on(11211)
+///     }
+///     fn scheme(&self) -> &str {
+///         "memcache"
+///     }
+/// }
+///
+/// # async fn example() -> Result<(), seaworthy_harness::Error> {
+/// let stack = Stack::builder().service("cache", Memcached).start().await?;
+/// let url = stack.service("cache")?.url(); // memcache://127.0.0.1:…
+/// # let _ = url;
+/// # Ok(())
+/// # }
+/// ```
+#[async_trait]
+pub trait Software: fmt::Debug + Send + Sync + 'static {
+    /// The binary, for the native provider.
+    fn program(&self) -> Program;
+
+    /// The image, for the docker provider.
+    fn image(&self) -> Image;
+
+    /// What stands before `://` in its URLs.
+    fn scheme(&self) -> &str;
+
+    /// Whether the server is ready, asked until it is: `Ok`, or why not yet. By itself, it is ready when it accepts a connection.
+    ///
+    /// # Errors
+    ///
+    /// A text that says what is missing; it is quoted if the server never becomes ready.
+    async fn answers(&self, address: &str) -> Result<(), String> {
+        match timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no connection within {PATIENCE:?}")),
+        }
+    }
+}
+
+/// A binary and its arguments.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub(crate) name: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) package: String,
+}
+
+impl Program {
+    /// A binary on the PATH or in the folders for servers (`/usr/sbin`, `/usr/local/sbin`), or its absolute path.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Program { package: name.clone(), name, args: Vec::new() }
+    }
+
+    /// Adds arguments.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// The package that has it, for the message to who does not (default: the binary's name).
+    pub fn package(mut self, package: impl Into<String>) -> Self {
+        self.package = package.into();
+        self
+    }
+}
+
+/// An image, and how to run it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub(crate) name: String,
+    pub(crate) offline: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+}
+
+impl Image {
+    /// An image by its name and tag.
+    pub fn new(name: impl Into<String>) -> Self {
+        Image { name: name.into(), offline: None, port: 0, args: Vec::new(), env: Vec::new() }
+    }
+
+    /// Another image to take where the first one is not here and this one is.
+    pub fn or(mut self, name: impl Into<String>) -> Self {
+        self.offline = Some(name.into());
+        self
+    }
+
+    /// The port inside of the container.
+    pub fn listens_on(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Adds arguments to the image's command.
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+}
