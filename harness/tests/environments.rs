@@ -136,6 +136,7 @@ fn play(test: &str, settings: &[(&str, &str)]) -> (String, bool) {
         .args(["--exact", test, "--ignored", "--nocapture"])
         .envs(settings.iter().copied())
         .env("RUST_BACKTRACE", "0")
+        .env_remove("NEXTEST")
         .output()
         .unwrap();
     let said = [output.stdout, output.stderr].concat();

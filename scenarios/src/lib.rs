@@ -36,6 +36,9 @@ mod documentation {
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;
 
+    #[doc = include_str!("../../docs/services.md")]
+    struct Services;
+
     #[doc = include_str!("../../docs/handling-errors.md")]
     struct HandlingErrors;
 }

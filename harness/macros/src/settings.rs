@@ -128,3 +128,41 @@ fn choice(given: &LitStr, choices: &[(&str, &str)]) -> syn::Result<TokenStream> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_setting_is_said_in_words() {
+        let cases = [
+            ("isolation = \"galaxy\"", "expected \"database\" or \"server\" or \"transaction\""),
+            ("durability = on", "expected string literal"),
+            ("connection = 5", "there is no setting `connection`; there are `migrations`"),
+            ("connections = 5, connections = 6", "`connections` is set twice"),
+            ("migrations = \"a\", schema = b()", "one of `migrations`, `migrator` and `schema` is enough"),
+            ("connections", "expected `=`"),
+        ];
+        for (text, why) in cases {
+            let error = syn::parse_str::<Settings>(text).map(drop).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_setting_is_taken() {
+        let text = "migrations = \"db\", seeds = \"seeds.sql\", isolation = \"server\", durability = \"on\", connections = 7, timeout_secs = 9,";
+        let settings: Settings = syn::parse_str(text).unwrap();
+        let expanded = settings.expand(&Ident::new("a_test", proc_macro2::Span::call_site())).to_string();
+        for call in [
+            "migrations (\"db\")",
+            "seeds.sql",
+            "Isolation :: Server",
+            "durable (true)",
+            "connections (7)",
+            "from_secs (9)",
+        ] {
+            assert!(expanded.contains(call), "{call} is not in {expanded}");
+        }
+    }
+}
