@@ -2,7 +2,7 @@
 
 use seaworthy_errors::{Code, codes};
 
-use crate::Error;
+use crate::{Error, RowsError};
 
 codes! {
     /// The codes of the harness.
@@ -89,6 +89,12 @@ codes! {
         example: "A process can't be started, since there are too many.",
         remedy: "The source of the error says what the system refused.",
     }
+
+    /// A query whose rows a test looks at gave none that can be shown.
+    pub ROWS = "HARNESS-0014", InvalidArgument, "No rows could be read" {
+        example: "The query names a column that is not there, or takes parameters.",
+        remedy: "Correct the query where the error points.",
+    }
 }
 
 impl Error {
@@ -109,6 +115,20 @@ impl Error {
             Error::Proxy(_) | Error::Toxiproxy { .. } => &PROXY,
             Error::Database { .. } | Error::Io { .. } => &SYSTEM,
         }
+    }
+}
+
+impl RowsError {
+    /// The code, which stays the same over releases.
+    pub fn code(&self) -> &'static Code {
+        &ROWS
+    }
+}
+
+impl From<RowsError> for seaworthy_errors::Error {
+    #[track_caller]
+    fn from(error: RowsError) -> Self {
+        seaworthy_errors::Error::new(error.code()).caused_by(error)
     }
 }
 

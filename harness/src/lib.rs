@@ -42,6 +42,7 @@ pub mod binaries;
 pub mod check;
 pub mod codes;
 mod error;
+mod eventually;
 mod fault;
 mod guardian;
 mod history;
@@ -50,6 +51,7 @@ mod memory;
 mod network;
 mod processes;
 mod provider;
+mod rows;
 mod schedule;
 mod service;
 mod signal;
@@ -59,6 +61,7 @@ mod stack;
 pub mod toxiproxy;
 
 pub use error::Error;
+pub use eventually::{Answer, NotInTime, consistently, eventually, wait_until};
 pub use fault::{Fault, Injected};
 pub use history::{Counts, History, Operation, Outcome};
 pub use load::Load;
@@ -67,6 +70,7 @@ pub use network::{Faults, NetworkFault, Sentence};
 #[cfg(feature = "docker")]
 pub use provider::docker::version as docker_version;
 pub use provider::{ProviderChoice, would_take};
+pub use rows::{Redactor, Rows, RowsError};
 pub use schedule::{Event, Schedule};
 /// The records that runs leave, and their renderings.
 pub use seaworthy_reports as reports;
