@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+pub mod databases;
 mod interleaved;
 mod plain_queue;
 
