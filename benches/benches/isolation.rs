@@ -33,7 +33,7 @@ async fn run(connection: &mut PgConnection, statement: impl Into<String>) {
 
 async fn query(url: &str) {
     let mut connection = PgConnection::connect(url).await.unwrap();
-    connection.execute("select count(*) from orders_item").await.unwrap();
+    connection.execute("select count(*) from order_lines").await.unwrap();
     connection.close().await.unwrap();
 }
 
@@ -92,7 +92,7 @@ async fn hand_out(env: &Env, used: bool) -> Duration {
     let started = Instant::now();
     let db = env.postgres().await;
     if used {
-        db.execute("select count(*) from orders_item").await.unwrap();
+        db.execute("select count(*) from order_lines").await.unwrap();
     }
     let took = started.elapsed();
     env.finish().await;

@@ -2,7 +2,7 @@
 
 use seaworthy_errors::{Code, codes};
 
-use crate::Error;
+use crate::{Error, RowsError};
 
 codes! {
     /// The codes of the harness.
@@ -113,6 +113,12 @@ codes! {
         example: "Two calls of `postgres_named(\"orders\", …)`.",
         remedy: "Choose another name.",
     }
+
+    /// A query whose rows a test looks at gave none that can be shown.
+    pub ROWS = "HARNESS-0018", InvalidArgument, "No rows could be read" {
+        example: "The query names a column that is not there, or takes parameters.",
+        remedy: "Correct the query where the error points.",
+    }
 }
 
 impl Error {
@@ -140,6 +146,20 @@ impl Error {
             Error::TooManyConnections { .. } => &CONNECTIONS,
             Error::Database { .. } | Error::Io { .. } => &SYSTEM,
         }
+    }
+}
+
+impl RowsError {
+    /// The code, which stays the same over releases.
+    pub fn code(&self) -> &'static Code {
+        &ROWS
+    }
+}
+
+impl From<RowsError> for seaworthy_errors::Error {
+    #[track_caller]
+    fn from(error: RowsError) -> Self {
+        seaworthy_errors::Error::new(error.code()).caused_by(error)
     }
 }
 
