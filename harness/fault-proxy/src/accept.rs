@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,12 +15,13 @@ use tokio::{
 };
 
 use crate::{
-    DecisionLog, Stream, ToxicKind, Traffic,
+    DecisionLog, Recording, Stream, Tap, ToxicKind, Traffic,
     address::bind,
     connection::{Connection, Live},
     decisions::Identity,
     engine::Engine,
     faults::{Meetings, Setup},
+    recording::{Listening, Log},
     traffic::Counters,
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct Route {
     next: AtomicU64,
     live: Arc<AtomicU64>,
     traffic: Arc<Counters>,
+    recordings: Mutex<Vec<Weak<Log>>>,
 }
 
 impl Route {
@@ -52,6 +54,7 @@ impl Route {
             next: AtomicU64::new(0),
             live: Arc::default(),
             traffic: Arc::default(),
+            recordings: Mutex::default(),
         }
     }
 
@@ -71,13 +74,23 @@ impl Route {
         self.traffic.of(stream).read()
     }
 
+    /// Has every connection from now on listened to, until the recording is dropped.
+    pub(crate) fn record(&self, tap: Tap) -> Recording {
+        let recording = Recording::start(&self.name, tap);
+        let mut recordings = self.recordings();
+        recordings.retain(|log| log.strong_count() > 0);
+        recordings.push(recording.log());
+        recording
+    }
+
+    fn recordings(&self) -> MutexGuard<'_, Vec<Weak<Log>>> {
+        self.recordings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn connection(&self, setup: &watch::Receiver<Setup>) -> Connection {
-        let identity = Identity {
-            seed: self.seed,
-            proxy: self.name.clone(),
-            connection: self.next.fetch_add(1, Ordering::Relaxed),
-            log: self.log.clone(),
-        };
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let identity =
+            Identity { seed: self.seed, proxy: self.name.clone(), connection: number, log: self.log.clone() };
         Connection {
             identity,
             setup: setup.clone(),
@@ -85,6 +98,7 @@ impl Route {
             _live: Live::new(self.live.clone()),
             epoch: setup.borrow().epoch,
             meetings: Meetings::default(),
+            taps: Listening::new(number, self.recordings().iter().filter_map(Weak::upgrade)),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     faults::{Meetings, Met, Setup},
     link::{Link, Sockets},
     queue::End,
+    recording::Listening,
     stages::{LINGER, later},
     traffic::Counters,
 };
@@ -43,6 +44,7 @@ pub(crate) struct Connection {
     pub(crate) _live: Live,
     pub(crate) epoch: u64,
     pub(crate) meetings: Meetings,
+    pub(crate) taps: Listening,
 }
 
 /// Why a connection stops what it was doing.
@@ -96,7 +98,7 @@ impl Connection {
     async fn carry(mut self, client: TcpStream, server: TcpStream) {
         // Small requests must not wait for Nagle's algorithm on top of an injected delay.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let mut pair = Pair::new(client, server, self.traffic.clone());
+        let mut pair = Pair::new(client, server, self.traffic.clone(), std::mem::take(&mut self.taps));
         loop {
             pair.rebuild(&self.meetings);
             let (reset_due, vanish_due) = (self.reset_due(), self.vanish_due());
@@ -171,7 +173,8 @@ impl Connection {
 
     /// The sender of a stream is gone, and the receiver is not told: nothing is sent to it, and nothing it sends is read.
     async fn abandon(mut self, pair: Pair, sender: Stream) {
-        let Pair { client, server, .. } = pair;
+        let Pair { client, server, taps, .. } = pair;
+        drop(taps);
         let (gone, left) = match sender {
             Stream::Upstream => (client, server),
             Stream::Downstream => (server, client),
@@ -199,13 +202,14 @@ struct Pair {
     up_done: bool,
     down_done: bool,
     traffic: Arc<Counters>,
+    taps: Listening,
     alarm: Alarm,
     /// The stream that said how the connection ends.
     ended_by: Stream,
 }
 
 impl Pair {
-    fn new(client: TcpStream, server: TcpStream, traffic: Arc<Counters>) -> Self {
+    fn new(client: TcpStream, server: TcpStream, traffic: Arc<Counters>, taps: Listening) -> Self {
         Pair {
             client,
             server,
@@ -214,6 +218,7 @@ impl Pair {
             up_done: false,
             down_done: false,
             traffic,
+            taps,
             alarm: Alarm::default(),
             ended_by: Stream::Upstream,
         }
@@ -261,10 +266,10 @@ impl Pair {
     }
 
     fn poll_links(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let Pair { client, server, up, down, traffic, .. } = self;
+        let Pair { client, server, up, down, traffic, taps, .. } = self;
         if !self.up_done {
             let count = traffic.of(Stream::Upstream);
-            let mut sockets = Sockets { from: &mut *client, to: &mut *server, count };
+            let mut sockets = Sockets { from: &mut *client, to: &mut *server, count, taps: &mut *taps };
             if let Poll::Ready(end) = up.poll(cx, &mut sockets) {
                 match end {
                     End::Finished => drop(Pin::new(&mut *server).poll_shutdown(cx)),
@@ -280,8 +285,9 @@ impl Pair {
         }
         if !self.down_done {
             let count = traffic.of(Stream::Downstream);
-            let mut sockets = Sockets { from: &mut *server, to: &mut *client, count };
+            let mut sockets = Sockets { from: &mut *server, to: &mut *client, count, taps: &mut *taps };
             if let Poll::Ready(end) = down.poll(cx, &mut sockets) {
+                taps.server_ended();
                 match end {
                     End::Finished => drop(Pin::new(&mut *client).poll_shutdown(cx)),
                     End::Broken => {}
@@ -300,6 +306,7 @@ impl Pair {
     /// Closes the sender at once, and gives the receiver the end and the time to act on what it got: a reset could take away
     /// bytes that it has not read yet.
     async fn cut(self) {
+        drop(self.taps);
         let (sender, mut receiver) = match self.ended_by {
             Stream::Upstream => (self.client, self.server),
             Stream::Downstream => (self.server, self.client),

@@ -52,6 +52,7 @@ mod proxies;
 mod proxy;
 mod proxy_config;
 mod queue;
+mod recording;
 mod stages;
 mod toxic;
 mod traffic;
@@ -71,6 +72,10 @@ pub use messages::{
 pub use proxies::Proxies;
 pub use proxy::Proxy;
 pub use proxy_config::{ProxyChange, ProxyConfig};
+pub use recording::{
+    Command, Entry, Excerpt, MAX_ENTRIES, MAX_EXCERPT, Mark, Message, MessageKind, Outcome, Protocol,
+    Recorded, Recording, Statement, Tap, What,
+};
 
 /// How long a reordered message waits for the next one to overtake it.
 pub const REORDER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);

@@ -26,6 +26,7 @@ use crate::{
     chain::Chain,
     faults::Meetings,
     queue::{Chunk, End},
+    recording::Listening,
     traffic::Direction,
 };
 
@@ -65,6 +66,7 @@ pub(crate) struct Sockets<'a> {
     pub(crate) from: &'a mut TcpStream,
     pub(crate) to: &'a mut TcpStream,
     pub(crate) count: &'a Direction,
+    pub(crate) taps: &'a mut Listening,
 }
 
 impl Link {
@@ -120,6 +122,7 @@ impl Link {
                 Ok(length) => &buffer[..length],
             };
             sockets.count.received(read.len());
+            sockets.taps.saw(self.stream, read);
             self.position += read.len() as u64;
             let written = match Pin::new(&mut *sockets.to).poll_write(cx, read) {
                 Poll::Ready(Ok(written)) => written,
@@ -210,6 +213,7 @@ impl Link {
                 Poll::Ready(Err(_)) => self.end = Some(End::Closed),
                 Poll::Ready(Ok(length)) => {
                     sockets.count.received(length);
+                    sockets.taps.saw(self.stream, &buffer[..length]);
                     let bytes = Bytes::copy_from_slice(&buffer[..length]);
                     chain.push(Chunk { position: self.position, ..Chunk::new(bytes, now) });
                     self.position += length as u64;

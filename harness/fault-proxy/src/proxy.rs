@@ -8,7 +8,7 @@ use std::{
 use tokio::{net::TcpSocket, sync::watch, task::JoinHandle};
 
 use crate::{
-    DecisionLog, Error, ProxyConfig, Stream, Toxic, Traffic,
+    DecisionLog, Error, ProxyConfig, Recording, Stream, Tap, Toxic, Traffic,
     accept::{self, Route},
     address::bind,
     engine::Engine,
@@ -130,6 +130,16 @@ impl Proxy {
     /// The bytes that passed on this stream, over all connections since the proxy started.
     pub fn traffic(&self, stream: Stream) -> Traffic {
         self.shared.route.traffic(stream)
+    }
+
+    /// Records what passes on the connections that are made from now on, until every clone of the recording is dropped. Takes a
+    /// [`Protocol`](crate::Protocol), or a [`Tap`] with other bounds than the usual ones. Several recordings of a proxy do not know of each
+    /// other.
+    ///
+    /// It only looks: no byte is changed, held back or added. What the client sends and what the server sends is seen as they sent it, before
+    /// toxics: a message that a toxic drops is in the recording, and a message that a toxic makes up for the client is not.
+    pub fn record(&self, tap: impl Into<Tap>) -> Recording {
+        self.shared.route.record(tap.into())
     }
 
     /// How often a fault on messages happened, over all connections, since its toxic was added or changed. Zero for

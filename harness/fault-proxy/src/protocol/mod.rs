@@ -1,10 +1,10 @@
-//! Protocols, as far as faults on messages need them: where messages begin and end, and which of them match.
+//! Protocols, as far as faults on messages and recordings need them: where messages begin and end, and which of them match.
 //!
 //! Parsers work on bytes as they come, keep a bounded state, and give up for good on what does not look like their protocol.
 
 pub(crate) mod postgres;
-mod redis;
-mod websocket;
+pub(crate) mod redis;
+pub(crate) mod websocket;
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Action, MessageFault, Messages, Postgres, Stream, When};
+use crate::{Action, MessageFault, Messages, Postgres, Redis, Stream, WebSocket, When, recording};
 
 /// Bytes of a message that are looked at where it has a text.
 const HEAD: usize = 4096;
@@ -131,6 +131,26 @@ pub(crate) fn requests(
         }
         Messages::Postgres(messages) => Box::new(postgres::Frontend::new(messages, at_start, plan)),
         Messages::WebSocket(messages) => Box::new(websocket::Frames::new(messages, stream, at_start)),
+    }
+}
+
+/// The parsers that find where the messages of a protocol begin and end, of the client's side and of the server's.
+pub(crate) fn bounds(protocol: recording::Protocol) -> [Box<dyn Protocol>; 2] {
+    let plan = Plan::default;
+    match protocol {
+        recording::Protocol::Postgres => {
+            let nothing = Postgres::Query(String::new());
+            let requests = postgres::Frontend::new(&nothing, true, plan());
+            [Box::new(requests), Box::new(postgres::Backend::new(None, true, plan(), None))]
+        }
+        recording::Protocol::Redis => {
+            let requests = redis::Commands::new(&Redis::any(), plan());
+            [Box::new(requests), Box::new(redis::Replies::new(plan(), None))]
+        }
+        recording::Protocol::WebSocket => {
+            let frames = |stream| Box::new(websocket::Frames::new(&WebSocket::any(), stream, true));
+            [frames(Stream::Upstream), frames(Stream::Downstream)]
+        }
     }
 }
 

@@ -148,19 +148,22 @@ impl Protocol for Frames {
     }
 }
 
-struct Header {
-    opcode: u8,
-    compressed: bool,
-    mask: [u8; 4],
+/// What comes ahead of a frame's payload.
+pub(crate) struct Header {
+    pub(crate) opcode: u8,
+    /// The frame ends its message.
+    pub(crate) is_last: bool,
+    pub(crate) compressed: bool,
+    pub(crate) mask: [u8; 4],
     /// Bytes of the header.
-    size: usize,
+    pub(crate) size: usize,
     /// Bytes of the payload.
-    length: u64,
+    pub(crate) length: u64,
 }
 
 impl Header {
     /// Reads a header; `None` when there is more to come.
-    fn read(bytes: &[u8]) -> Result<Option<Header>, Foreign> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Option<Header>, Foreign> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         let (opcode, is_control, is_last) = (first & 0x0f, first & 0x08 != 0, first & 0x80 != 0);
         let is_known = matches!(opcode, 0..=2 | 8..=10) && first & 0x30 == 0;
@@ -188,6 +191,6 @@ impl Header {
         if masked {
             mask.copy_from_slice(&rest[extra..extra + 4]);
         }
-        Ok(Some(Header { opcode, compressed: first & 0x40 != 0, mask, size, length }))
+        Ok(Some(Header { opcode, is_last, compressed: first & 0x40 != 0, mask, size, length }))
     }
 }

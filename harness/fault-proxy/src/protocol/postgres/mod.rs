@@ -175,8 +175,14 @@ fn message(tag: u8, body: &[u8]) -> Bytes {
     message.freeze()
 }
 
+/// Whether this is the start of a message that begins a session: encryption and cancelling are asked for in the same form.
+pub(crate) fn is_startup(head: &[u8]) -> bool {
+    let code = head.get(4..8).and_then(|code| code.try_into().ok()).map(u32::from_be_bytes);
+    code.is_some_and(|code| !matches!(code, SSL_REQUEST | GSS_REQUEST | CANCEL_REQUEST))
+}
+
 /// A text that ends with a zero byte, or with the bytes that are there; and what follows it.
-fn text_at(bytes: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn text_at(bytes: &[u8]) -> (&[u8], &[u8]) {
     match bytes.iter().position(|byte| *byte == 0) {
         Some(end) => (&bytes[..end], &bytes[end + 1..]),
         None => (bytes, &[]),

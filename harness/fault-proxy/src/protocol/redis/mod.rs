@@ -18,7 +18,7 @@ const MAX_INLINE: usize = 64 * 1024;
 const MAX_ARGUMENTS: i64 = 1024 * 1024;
 const MAX_BULK: i64 = 512 * 1024 * 1024;
 /// After these, messages come that answer nothing, or answers do not come.
-const UNCOUNTED: &[&str] = &[
+pub(crate) const UNCOUNTED: &[&str] = &[
     "SUBSCRIBE",
     "PSUBSCRIBE",
     "SSUBSCRIBE",
@@ -189,6 +189,11 @@ fn is_text(byte: u8) -> bool {
 
 /// The arguments of a command, as far as they are there.
 fn arguments(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    measured_arguments(head).map(|(argument, _)| argument)
+}
+
+/// The same, each with the length of all of it.
+pub(crate) fn measured_arguments(head: &[u8]) -> impl Iterator<Item = (&[u8], u64)> {
     let is_array = head.first() == Some(&b'*');
     let mut rest = if is_array { after_line(head).1 } else { head };
     std::iter::from_fn(move || {
@@ -197,12 +202,12 @@ fn arguments(head: &[u8]) -> impl Iterator<Item = &[u8]> {
             let digits = std::str::from_utf8(line.strip_prefix(b"$")?.trim_ascii()).ok()?;
             let length: usize = digits.parse().ok()?;
             rest = body.get(length.saturating_add(2)..).unwrap_or_default();
-            Some(&body[..length.min(body.len())])
+            Some((&body[..length.min(body.len())], length as u64))
         } else {
             let text = rest.trim_ascii_start();
             let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
             rest = &text[end..];
-            (!text.is_empty()).then(|| &text[..end])
+            (!text.is_empty()).then(|| (&text[..end], end as u64))
         }
     })
 }
