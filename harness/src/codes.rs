@@ -119,6 +119,12 @@ codes! {
         example: "The query names a column that is not there, or takes parameters.",
         remedy: "Correct the query where the error points.",
     }
+
+    /// A file with a schedule is malformed, or asks for what can't be.
+    pub SCHEDULE = "HARNESS-0019", InvalidArgument, "The schedule can't be played" {
+        example: "The same fault is to begin while it is on.",
+        remedy: "Correct the event that the error names.",
+    }
 }
 
 impl Error {
@@ -141,6 +147,7 @@ impl Error {
             Error::UnknownService { .. } => &UNKNOWN_SERVICE,
             Error::Proxy(_) | Error::Toxiproxy { .. } => &PROXY,
             Error::ServiceExists { .. } => &SERVICE_EXISTS,
+            Error::Schedule { .. } => &SCHEDULE,
             Error::Locked { .. } => &LOCKED,
             Error::Schema { .. } => &SCHEMA,
             Error::TooManyConnections { .. } => &CONNECTIONS,

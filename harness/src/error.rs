@@ -197,6 +197,12 @@ pub enum Error {
         /// What it said.
         source: sqlx::Error,
     },
+    /// A schedule is malformed, or asks for what no player could play.
+    #[error("the schedule can't be played: {why}")]
+    Schedule {
+        /// Where, and what is wrong.
+        why: String,
+    },
     /// Another process holds a lock, and has not given it back in time.
     #[error(
         "another process has held the lock {path} for too long; if it hangs, end it, and its lock is free"

@@ -1,5 +1,8 @@
 //! Which faults happen when, as data, and the player that makes them happen.
 
+mod file;
+mod storm;
+
 use std::time::Duration;
 
 use seaworthy_reports::FaultWindow;
@@ -7,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{Error, Fault, Injected, Stack, history::History};
+
+pub use storm::Storm;
 
 /// One fault on one service for some time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
