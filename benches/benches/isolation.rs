@@ -98,9 +98,10 @@ fn latencies(runtime: &Runtime, databases: &Databases, extent: &Extent) -> Resul
         };
         ready.note(name, runtime.block_on(databases.by_server(provider)).unwrap())
     });
-    println!(
-        "a test's database, in ms       ready: p50      p99      max   and gone: p50   p99      max   p50 ready"
-    );
+    println!("a test's database, in ms");
+    println!("  {:22}{:^27}   {:^27}", "", "until it is ready", "until it is gone again");
+    let head = ["p50", "p99", "max"].map(|share| format!("{share:>9}")).concat();
+    println!("  {:22}{head}   {head}  ready p50", "");
     let yardstick = ready.measured(TEMPLATE).median();
     ready.print(&quick, yardstick);
     ready.print(&slow, yardstick);

@@ -8,7 +8,7 @@ insert into roles (tenant_id, name) select id, unnest('{owner,clerk,viewer}'::te
 insert into role_permissions (role_id, permission)
     select r.id, p.name from roles r, permissions p where r.name = 'owner' or p.name like '%.read';
 insert into categories (tenant_id, name, position)
-    select t.id, name, place from tenants t, unnest('{Ropes,Sails,Anchors,Lights,Charts,Paint}'::text[]) with ordinality as c(name, place);
+    select t.id, c.name, c.place from tenants t, unnest('{Ropes,Sails,Anchors,Lights,Charts,Paint}'::text[]) with ordinality as c(name, place);
 insert into brands (tenant_id, name) select id, 'Brand ' || n from tenants, generate_series(1, 10) n;
 insert into warehouses (tenant_id, name, country_code) select id, 'Main', country_code from tenants;
 insert into products (tenant_id, title, description, state)
@@ -22,4 +22,4 @@ insert into prices (variant_id, currency, amount)
 insert into stock (variant_id, warehouse_id, on_hand)
     select v.id, w.id, 100 from variants v join products p on p.id = v.product_id join warehouses w using (tenant_id);
 insert into feature_flags (name, tenant_id, enabled)
-    select name, id, true from tenants, unnest('{reviews,coupons,webhooks}'::text[]) name;
+    select flag, id, true from tenants, unnest('{reviews,coupons,webhooks}'::text[]) flag;

@@ -168,7 +168,7 @@ impl Databases {
     }
 
     async fn remove(&self, admin: &mut PgConnection, connection: PgConnection, name: &str) -> Result<()> {
-        // First, since a drop waits a long time for a connection that is there.
+        // First: a drop that meets a connection, be it on its way out, waits 100 ms for Postgres' next look. That is the tail.
         connection.close().await?;
         run(admin, format!("drop database {name} with (force)")).await
     }

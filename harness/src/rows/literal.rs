@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn parts_are_found_in_what_postgres_prints() {
-        let cases: &[(&str, &str, &[(usize, &str)])] = &[
+        type Parts = &'static [(usize, &'static str)];
+        let cases: &[(&str, &str, Parts)] = &[
             ("{a,NULL,b}", ARRAY, &[(0, "a"), (1, "NULL"), (2, "b")]),
             ("{{1,2},{3,4}}", ARRAY, &[(0, "1"), (1, "2"), (2, "3"), (3, "4")]),
             ("[0:1]={a,b}", ARRAY, &[(0, "a"), (1, "b")]),
