@@ -97,7 +97,7 @@ async fn an_attempt_that_hangs_is_reported_as_one() {
       last seen: 8 jobs are left
       before that, 1 time: 9 jobs are left
     ");
-    let hung = wait_until("it answers", SHORT, || pending::<bool>()).await;
+    let hung = wait_until("it answers", SHORT, pending::<bool>).await;
     assert_eq!(hung.unwrap_err().last_seen(), None);
 }
 

@@ -31,7 +31,7 @@ pub(super) fn replace_parts(
         let new = replace(commas, &part);
         if new == *part {
             replaced.push_str(raw);
-        } else if new.starts_with('[') && new.find(']') == Some(new.len() - 1) && !new.contains(['"', '\\']) {
+        } else if is_placeholder(&new) {
             replaced.push_str(&new);
         } else {
             replaced.push_str(&quoted(&new));
@@ -39,6 +39,12 @@ pub(super) fn replace_parts(
         rest = after;
     }
     replaced
+}
+
+/// What stands for a whole part, `[timestamp]` or `[uuid-1]`, is read best without quotes.
+fn is_placeholder(text: &str) -> bool {
+    let name = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    name.is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
 }
 
 /// Quoted text hides separators, and may begin anywhere.
@@ -96,8 +102,8 @@ mod tests {
 
     #[test]
     fn parts_are_found_in_what_postgres_prints() {
-        type Case = (&'static str, &'static str, &'static [(usize, &'static str)]);
-        let cases: &[Case] = &[
+        type Parts = &'static [(usize, &'static str)];
+        let cases: &[(&str, &str, Parts)] = &[
             ("{a,NULL,b}", ARRAY, &[(0, "a"), (1, "NULL"), (2, "b")]),
             ("{{1,2},{3,4}}", ARRAY, &[(0, "1"), (1, "2"), (2, "3"), (3, "4")]),
             ("[0:1]={a,b}", ARRAY, &[(0, "a"), (1, "b")]),
