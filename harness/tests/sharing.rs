@@ -241,7 +241,7 @@ fn race(place: &mut Place, processes: usize) {
 fn sixty_four_processes_that_race_share_one_stack_and_one_run_of_the_migrations() {
     let _alone = MACHINE.write();
     let mut place = Place::new("race", "native");
-    for _ in 0..rounds(2) {
+    for _ in 0..rounds(1) {
         race(&mut place, 64);
         place.assert_gone("after a race");
     }
@@ -296,7 +296,7 @@ fn kill_9_of_any_process_of_a_native_stack_leaves_nothing() {
 fn kill_9_of_any_process_of_a_stack_of_containers_leaves_nothing() {
     if docker_is_here() {
         let _alone = MACHINE.write();
-        kill_at_random_moments("docker", 11, rounds(3), 3.0);
+        kill_at_random_moments("docker", 11, rounds(2), 3.0);
     }
 }
 
