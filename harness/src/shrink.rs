@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use serde::Serialize;
 
-use crate::{Event, Schedule};
+use crate::Schedule;
 
 /// What became of one play of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,13 +241,13 @@ where
     }
 
     fn shortened(&self, schedule: &Schedule, at: usize) -> Option<Schedule> {
+        let half = schedule.events.get(at)?.lasts / 2;
+        if half < self.settings.shortest {
+            return None;
+        }
         let mut candidate = schedule.clone();
-        let event: &mut Event = candidate.events.get_mut(at)?;
-        let half = Duration::from_millis(u64::try_from((event.lasts / 2).as_millis()).ok()?);
-        (half >= self.settings.shortest).then(|| {
-            event.lasts = half;
-            candidate
-        })
+        candidate.events[at].lasts = Duration::from_millis(u64::try_from(half.as_millis()).ok()?);
+        Some(candidate)
     }
 
     fn note(&mut self, change: &str, schedule: &Schedule, rate: Rate) {
@@ -263,7 +263,7 @@ fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand::{RngExt as _, SeedableRng};
+    use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
