@@ -48,6 +48,7 @@ mod history;
 mod load;
 mod memory;
 mod network;
+pub mod observed;
 mod processes;
 mod provider;
 mod schedule;
@@ -64,6 +65,7 @@ pub use history::{Counts, History, Operation, Outcome};
 pub use load::Load;
 pub use memory::PeakMemory;
 pub use network::{Faults, NetworkFault, Sentence};
+pub use observed::{Queries, Transcript};
 #[cfg(feature = "docker")]
 pub use provider::docker::version as docker_version;
 pub use provider::{ProviderChoice, would_take};
