@@ -76,3 +76,7 @@ pub use service::Service;
 pub use signal::Signal;
 pub use spec::{App, Postgres, Redis};
 pub use stack::{Stack, StackBuilder, data_folder};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recording.md")]
+mod recording_guide {}
