@@ -52,6 +52,7 @@ mod lock;
 mod memory;
 mod nats;
 mod network;
+pub mod observed;
 mod processes;
 mod provider;
 mod replica;
@@ -76,6 +77,7 @@ pub use load::Load;
 pub use memory::PeakMemory;
 pub use nats::Nats;
 pub use network::{Faults, NetworkFault, Sentence};
+pub use observed::{Queries, Transcript};
 #[cfg(feature = "docker")]
 pub use provider::docker::version as docker_version;
 pub use provider::{ProviderChoice, would_take};
@@ -93,3 +95,7 @@ pub use signal::Signal;
 pub use software::{Image, Program, Software};
 pub use spec::{App, Postgres, Redis};
 pub use stack::{Stack, StackBuilder, data_folder};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/recording.md")]
+mod recording_guide {}

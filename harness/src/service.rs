@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use seaworthy_fault_proxy::{Proxies, Proxy, ProxyConfig};
+use seaworthy_fault_proxy::{Protocol, Proxies, Proxy, ProxyConfig, Recording};
 use sqlx::{Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 
@@ -37,6 +37,8 @@ struct Inner {
     kind: Kind,
     instance: Arc<dyn Instance>,
     proxy: Option<Proxy>,
+    /// What went through the proxy, from the first connection on: a recording that began later would miss what a pool has open.
+    recording: Option<Recording>,
     ready_deadline: Duration,
     restarted_text: Option<String>,
 }
@@ -83,12 +85,20 @@ impl Service {
             Some(address) => Some(proxies.create(ProxyConfig::new(name, address)).await?),
             None => None,
         };
+        let protocol = match kind {
+            Kind::Postgres => Some(Protocol::Postgres),
+            Kind::Redis => Some(Protocol::Redis),
+            Kind::Http { .. } => Some(Protocol::WebSocket),
+            Kind::Worker { .. } | Kind::Other(_) => None,
+        };
+        let recording = proxy.as_ref().zip(protocol).map(|(proxy, protocol)| proxy.record(protocol));
         Ok(Service {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 kind,
                 instance,
                 proxy,
+                recording,
                 ready_deadline,
                 restarted_text,
             }),
@@ -113,6 +123,10 @@ impl Service {
     /// The fault proxy in front of the service, for faults beyond [`Fault`](crate::Fault). A worker has none.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.inner.proxy.as_ref()
+    }
+
+    pub(crate) fn recording(&self) -> Option<&Recording> {
+        self.inner.recording.as_ref()
     }
 
     /// The last lines of the service's log; empty for an external server.

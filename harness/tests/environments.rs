@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands;
-use seaworthy_harness::{Env, Postgres, ProviderChoice, Redis, Stack, env::Schema};
+use seaworthy_harness::{
+    Env, Postgres, ProviderChoice, Redis, Stack, assert_no_n_plus_one, assert_queries, env::Schema,
+};
 use sqlx::{Connection, Executor, PgConnection};
 
 const ORDERS: &str = "create table orders (id serial primary key, customer text not null)";
@@ -150,6 +152,8 @@ async fn a_failing_test(env: Env) {
     let script = "echo the shop is open; exec sleep 600";
     let shop = seaworthy_harness::App::worker("/bin/sh", "open").args(["-c", script]);
     env.app("shop", shop).await;
+    sqlx::query("select 1").execute(&*db).await.unwrap();
+    let _: () = env.redis().await.connection().await.unwrap().set("greeting", "a secret").await.unwrap();
     env.postgres_faults().latency(Duration::from_millis(1)).to_the_end();
     let refused = sqlx::query("select nothing from nowhere").execute(&*db).await.unwrap_err();
     panic!("{refused}");
@@ -164,6 +168,11 @@ fn a_failing_test_says_what_one_needs_to_know() {
         "kept while tests run",
         "psql 'postgres://",
         "a fault was on: postgres: Latency",
+        "postgres was told:",
+        "select 1  [SELECT 1,",
+        "select nothing from nowhere  [failed: 42P01 relation \"nowhere\" does not exist,",
+        "redis was told:",
+        "SET greeting",
         "postgres logged:",
         "relation \"nowhere\" does not exist",
         "STATEMENT:  select nothing from nowhere",
@@ -174,6 +183,35 @@ fn a_failing_test_says_what_one_needs_to_know() {
     for text in expected {
         assert!(said.contains(text), "`{text}` is not in:\n{said}");
     }
+    assert!(!said.contains("a secret"), "{said}");
+}
+
+#[seaworthy_harness::test(schema = orders())]
+async fn queries_are_counted_wherever_they_come_from(env: Env) {
+    let db = env.postgres().await;
+    let customers = assert_queries!(env, == 2, {
+        // Somebody else's connection, as an application's.
+        let mut connection = PgConnection::connect(&db.url()).await.unwrap();
+        connection.execute("insert into orders (customer) values ('Grace')").await.unwrap();
+        sqlx::query_scalar::<_, String>("select customer from orders order by id").fetch_all(&*db).await.unwrap()
+    });
+    assert_eq!(customers, ["Ada", "Grace"]);
+    let mark = env.queries().mark();
+    for customer in &customers {
+        for _ in 0..3 {
+            sqlx::query("select id from orders where customer = $1")
+                .bind(customer)
+                .fetch_all(&*db)
+                .await
+                .unwrap();
+        }
+    }
+    let repeated = env.queries().since(mark).repeated(5);
+    assert_eq!((repeated.len(), repeated[0].times), (1, 6));
+    assert_no_n_plus_one!(env, threshold = 7);
+    let undisturbed = env.fresh();
+    undisturbed.postgres().await;
+    assert_queries!(undisturbed, == 0);
 }
 
 #[seaworthy_harness::test(schema = Schema::new().sql("create table orders (id int);; selekt 1"))]

@@ -54,7 +54,10 @@ pub use report::FailureReport;
 pub use run::{Outcome, run, run_blocking};
 pub use schema::Schema;
 
-use crate::{App, Error, NetworkFault, ProviderChoice, Service, Stack, shared::Configuration};
+use crate::{
+    App, Error, NetworkFault, ProviderChoice, Queries, Service, Stack, Transcript, observed::Commands,
+    shared::Configuration,
+};
 use home::{Home, SHARED_SERVER, on_runtime};
 use servers::OwnServer;
 
@@ -357,6 +360,37 @@ impl Env {
                 known()
             ),
         }
+    }
+
+    /// The SQL that ran in the test's database through its fault proxy: the test's own and that of its applications. `assert_queries!(env, <= 3)` and
+    /// `assert_no_n_plus_one!(env)` look at it.
+    ///
+    /// # Panics
+    ///
+    /// Before [`postgres`](Self::postgres) was called.
+    #[track_caller]
+    pub fn queries(&self) -> Queries {
+        self.service("postgres").queries()
+    }
+
+    /// The Redis commands that were sent through the test's fault proxy.
+    ///
+    /// # Panics
+    ///
+    /// Before [`redis`](Self::redis) was called.
+    #[track_caller]
+    pub fn commands(&self) -> Commands {
+        self.service("redis").commands()
+    }
+
+    /// The WebSocket messages to and from one of the test's applications.
+    ///
+    /// # Panics
+    ///
+    /// When the test has no application of this name yet, or it does not listen.
+    #[track_caller]
+    pub fn transcript(&self, app: &str) -> Transcript {
+        self.service(app).transcript()
     }
 
     /// Runs something to its end, from a test that is not async.
