@@ -55,11 +55,11 @@ pub fn postgres() -> Result<Binary, Error> {
     POSTGRES.find(&postgres_folders(), None)
 }
 
-/// The `postgres` binary of this version, `15` or `15.18` for example, among all that [`postgres`] looks at.
+/// The `postgres` binary of this version, `15` or `15.18` for example, among all that [`postgres()`] looks at.
 ///
 /// # Errors
 ///
-/// [`Error::VersionMissing`], and those of [`postgres`].
+/// [`Error::VersionMissing`], and those of [`postgres()`].
 pub fn postgres_of(version: &str) -> Result<Binary, Error> {
     POSTGRES.find(&postgres_folders(), Some(version))
 }
@@ -78,7 +78,7 @@ pub fn redis() -> Result<Binary, Error> {
 ///
 /// # Errors
 ///
-/// [`Error::VersionMissing`], and those of [`redis`].
+/// [`Error::VersionMissing`], and those of [`redis()`].
 pub fn redis_of(version: &str) -> Result<Binary, Error> {
     REDIS.find(&SERVER_FOLDERS.map(PathBuf::from), Some(version))
 }
