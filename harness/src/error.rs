@@ -180,7 +180,9 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// Another process holds a lock, and has not given it back in time.
-    #[error("another process has held the lock {path} for too long; if it hangs, end it, and its lock is free")]
+    #[error(
+        "another process has held the lock {path} for too long; if it hangs, end it, and its lock is free"
+    )]
     Locked {
         /// The lock's file.
         path: PathBuf,
@@ -194,7 +196,9 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A test asks for more connections than the server has.
-    #[error("a test asks for {wanted} connections at once, and the server has {budget} for tests: ask for fewer with `connections = …`")]
+    #[error(
+        "a test asks for {wanted} connections at once, and the server has {budget} for tests: ask for fewer with `connections = …`"
+    )]
     TooManyConnections {
         /// What the test asked for.
         wanted: u32,

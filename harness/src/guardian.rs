@@ -72,7 +72,9 @@ impl Guardian {
         let place = Place { folder, id: id.to_owned(), pointer: Some(pointer) };
         let Ok(hold) = place.open() else { return Ok(None) };
         // The line is what a guardian that counts its last moments sees.
-        if (&hold).write_all(b"\n").is_err() || !place.pointer.as_ref().is_some_and(|pointer| pointer.exists()) {
+        if (&hold).write_all(b"\n").is_err()
+            || !place.pointer.as_ref().is_some_and(|pointer| pointer.exists())
+        {
             return Ok(None);
         }
         Self::holding(place, hold, None).map(Some)
@@ -163,8 +165,10 @@ impl Place {
     fn keep_guarded(&self, hold: &Hold, ended: &io::PipeReader) {
         loop {
             let Some(held) = lock_of(hold).clone() else { return };
-            let mut watched =
-                [PollFd::new(ended.as_fd(), PollFlags::POLLIN), PollFd::new(held.as_fd(), PollFlags::empty())];
+            let mut watched = [
+                PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+                PollFd::new(held.as_fd(), PollFlags::empty()),
+            ];
             let polled = poll(&mut watched, PollTimeout::NONE);
             let saw = |at: usize| watched[at].revents().is_some_and(|events| !events.is_empty());
             match polled {
@@ -224,10 +228,10 @@ pub(crate) fn adopt_orphans(root: &Path) {
             continue;
         };
         let is_old = |made: SystemTime| made.elapsed().is_ok_and(|age| age > ABANDONED);
-        let ours = fs::metadata(&folder).is_ok_and(|folder| {
-            folder.uid() == geteuid().as_raw() && folder.modified().is_ok_and(is_old)
-        });
-        let unguarded = || matches!(open(&folder), Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO));
+        let ours = fs::metadata(&folder)
+            .is_ok_and(|folder| folder.uid() == geteuid().as_raw() && folder.modified().is_ok_and(is_old));
+        let unguarded =
+            || matches!(open(&folder), Err(error) if error.raw_os_error() == Some(nix::libc::ENXIO));
         if !ours || !unguarded() {
             continue;
         }

@@ -68,7 +68,10 @@ fn a_test_need_not_be_async(env: Env) {
 async fn a_transaction_is_rolled_back(env: Env) {
     for _ in 0..2 {
         let mut transaction = env.transaction().await;
-        sqlx::query("insert into orders (customer) values ('Grace')").execute(&mut *transaction).await.unwrap();
+        sqlx::query("insert into orders (customer) values ('Grace')")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
         let count: i64 =
             sqlx::query_scalar("select count(*) from orders").fetch_one(&mut *transaction).await.unwrap();
         assert_eq!(count, 2);

@@ -36,8 +36,7 @@ async fn a_user_of_the_stack() {
         let env = Env::builder().schema(schema).connections(10).build();
         let (db, redis) = (env.postgres().await, env.redis().await);
         // All the connections that were asked for, at the same time.
-        let held: Vec<_> =
-            futures_util::future::try_join_all((0..10).map(|_| db.acquire())).await.unwrap();
+        let held: Vec<_> = futures_util::future::try_join_all((0..10).map(|_| db.acquire())).await.unwrap();
         redis.connection().await.unwrap();
         append(&log, db.name());
         drop(held);
@@ -69,7 +68,8 @@ struct Place {
 
 impl Place {
     fn new(name: &str, provider: &'static str) -> Self {
-        let root = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+        let root =
+            if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
         let folder = root.join(format!("sharing-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let folder = folder.canonicalize().unwrap();
@@ -87,7 +87,13 @@ impl Place {
             .env("SEAWORTHY_TEST_USES", uses.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(fs::OpenOptions::new().create(true).append(true).open(self.log.with_extension("errors")).unwrap())
+            .stderr(
+                fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(self.log.with_extension("errors"))
+                    .unwrap(),
+            )
             .spawn()
             .unwrap();
         self.users.push(user);
@@ -107,7 +113,8 @@ impl Place {
         let text = self.folder.to_string_lossy().into_owned();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            let runs_there = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.folder));
+            let runs_there =
+                fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.folder));
             let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let guards = String::from_utf8_lossy(&command).split('\0').any(|word| word.starts_with(&text));
             if runs_there || guards {
@@ -122,7 +129,8 @@ impl Place {
         assert!(self.users.is_empty());
         let give_up = Instant::now() + DEADLINE;
         loop {
-            let folders: Vec<_> = fs::read_dir(&self.folder).unwrap().flatten().map(|entry| entry.path()).collect();
+            let folders: Vec<_> =
+                fs::read_dir(&self.folder).unwrap().flatten().map(|entry| entry.path()).collect();
             let (processes, pointers) = (self.processes(), self.pointers());
             let containers = self.containers();
             if folders.is_empty() && processes.is_empty() && pointers.is_empty() && containers.is_empty() {
@@ -140,7 +148,8 @@ impl Place {
     /// The files by which users find the place's stacks.
     fn pointers(&self) -> Vec<PathBuf> {
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).unwrap_or_else(std::env::temp_dir);
+        let cache =
+            std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).unwrap_or_else(std::env::temp_dir);
         let keys = fs::read_dir(cache.join("seaworthy/stacks")).into_iter().flatten().flatten();
         let files = keys.flat_map(|key| fs::read_dir(key.path()).into_iter().flatten().flatten());
         let ours = |file: &PathBuf| {
@@ -155,11 +164,14 @@ impl Place {
         }
         let ids: std::collections::BTreeSet<String> =
             lines(&self.log).iter().filter_map(|name| name.split('_').nth(1).map(str::to_owned)).collect();
-        ids.iter().flat_map(|id| {
-            let filter = format!("label=seaworthy.stack={id}");
-            let listing = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output().unwrap();
-            String::from_utf8_lossy(&listing.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
-        }).collect()
+        ids.iter()
+            .flat_map(|id| {
+                let filter = format!("label=seaworthy.stack={id}");
+                let listing =
+                    Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output().unwrap();
+                String::from_utf8_lossy(&listing.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect()
     }
 }
 
@@ -179,7 +191,10 @@ impl Drop for Place {
 fn docker_is_here() -> bool {
     let info = Command::new("docker").arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status();
     let here = info.is_ok_and(|status| status.success());
-    assert!(here || std::env::var_os("SEAWORTHY_REQUIRE_DOCKER").is_none(), "SEAWORTHY_REQUIRE_DOCKER is set");
+    assert!(
+        here || std::env::var_os("SEAWORTHY_REQUIRE_DOCKER").is_none(),
+        "SEAWORTHY_REQUIRE_DOCKER is set"
+    );
     here
 }
 
@@ -193,9 +208,14 @@ fn race(place: &mut Place, processes: usize) {
     }
     place.wait_for_users();
     let names = lines(&place.log);
-    let stacks: std::collections::BTreeSet<_> = names.iter().map(|name| name.split('_').nth(1).unwrap()).collect();
+    let stacks: std::collections::BTreeSet<_> =
+        names.iter().map(|name| name.split('_').nth(1).unwrap()).collect();
     let distinct: std::collections::BTreeSet<_> = names.iter().collect();
-    assert_eq!((names.len(), distinct.len()), (processes, processes), "every process had a database of its own");
+    assert_eq!(
+        (names.len(), distinct.len()),
+        (processes, processes),
+        "every process had a database of its own"
+    );
     assert_eq!(stacks.len(), 1, "one stack");
     assert_eq!(lines(&place.log.with_extension("migrations")).len(), 1, "one run of the migrations");
 }
@@ -231,8 +251,10 @@ fn kill_at_random_moments(provider: &'static str, seed: u64, times: u32, latest:
         }
         std::thread::sleep(Duration::from_secs_f64(random.random_range(0.0..latest)));
         let victim = *place.processes().choose(&mut random).unwrap();
-        let command = fs::read_to_string(format!("/proc/{victim}/cmdline")).unwrap_or_default().replace('\0', " ");
-        let kill = |pid: i32| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+        let command =
+            fs::read_to_string(format!("/proc/{victim}/cmdline")).unwrap_or_default().replace('\0', " ");
+        let kill =
+            |pid: i32| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
         let _ = kill(victim);
         std::thread::sleep(Duration::from_secs_f64(random.random_range(0.0..0.5)));
         for mut user in place.users.drain(..) {

@@ -25,7 +25,8 @@ enum Schema {
     Expression(Box<Expr>),
 }
 
-const KNOWN: &str = "`migrations`, `migrator`, `seeds`, `schema`, `isolation`, `durability`, `connections`, `timeout_secs`";
+const KNOWN: &str =
+    "`migrations`, `migrator`, `seeds`, `schema`, `isolation`, `durability`, `connections`, `timeout_secs`";
 
 impl Parse for Settings {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
@@ -62,7 +63,8 @@ impl Settings {
             }
             "seeds" => self.seeds = Some(input.parse()?),
             "isolation" => {
-                let isolation = choice(&input.parse()?, &[("database", "Database"), ("transaction", "Transaction")])?;
+                let isolation =
+                    choice(&input.parse()?, &[("database", "Database"), ("transaction", "Transaction")])?;
                 self.calls.push(quote!(.isolation(::seaworthy_harness::env::Isolation::#isolation)));
             }
             "durability" => {
@@ -77,7 +79,12 @@ impl Settings {
                 let seconds: LitInt = input.parse()?;
                 self.calls.push(quote!(.timeout(::core::time::Duration::from_secs(#seconds))));
             }
-            _ => return Err(syn::Error::new(name.span(), format!("there is no setting `{text}`; there are {KNOWN}"))),
+            _ => {
+                return Err(syn::Error::new(
+                    name.span(),
+                    format!("there is no setting `{text}`; there are {KNOWN}"),
+                ));
+            }
         }
         self.known.push(text);
         Ok(())
@@ -86,14 +93,17 @@ impl Settings {
     /// The `EnvBuilder` of a test of this name.
     pub(crate) fn expand(&self, name: &Ident) -> TokenStream {
         let schema = match &self.schema {
-            Schema::OfTheCrate => quote!(::seaworthy_harness::env::Schema::of_crate(env!("CARGO_MANIFEST_DIR"))),
+            Schema::OfTheCrate => {
+                quote!(::seaworthy_harness::env::Schema::of_crate(env!("CARGO_MANIFEST_DIR")))
+            }
             Schema::Migrations(folder) => quote!(::seaworthy_harness::env::Schema::new().migrations(#folder)),
             Schema::Migrator(path) => quote!(::seaworthy_harness::env::Schema::new().migrator(#path.clone())),
             Schema::Expression(expression) => expression.to_token_stream(),
         };
-        let seeds = self.seeds.iter().map(|file| {
-            quote!(.sql(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", #file))))
-        });
+        let seeds = self
+            .seeds
+            .iter()
+            .map(|file| quote!(.sql(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", #file)))));
         let calls = &self.calls;
         quote! {
             ::seaworthy_harness::Env::builder()
@@ -110,7 +120,8 @@ fn choice(given: &LitStr, choices: &[(&str, &str)]) -> syn::Result<TokenStream> 
     match choices.iter().find(|(name, _)| *name == value) {
         Some((_, variant)) => variant.parse().map_err(syn::Error::from),
         None => {
-            let names = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ");
+            let names =
+                choices.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ");
             Err(syn::Error::new(given.span(), format!("expected {names}")))
         }
     }

@@ -81,7 +81,10 @@ impl Budget {
     /// What all living processes have reserved.
     fn reserved(&self) -> u32 {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        entries.filter(|path| path.extension().is_some_and(|extension| extension == "held")).map(|path| held(&path)).sum()
+        entries
+            .filter(|path| path.extension().is_some_and(|extension| extension == "held"))
+            .map(|path| held(&path))
+            .sum()
     }
 }
 

@@ -73,7 +73,9 @@ impl Clones {
             (row.get(0), row.get(1), row.get(2), row.get(3));
         admin.close().await.map_err(refused)?;
         // Ours counts among the others, and is the one that the next process of this kind may take.
-        let free = u32::try_from(most - reserved - others).unwrap_or(0).saturating_sub(u32::try_from(makers).unwrap_or(0));
+        let free = u32::try_from(most - reserved - others)
+            .unwrap_or(0)
+            .saturating_sub(u32::try_from(makers).unwrap_or(0));
         let clones = Arc::new(Clones {
             record,
             prefix,
@@ -144,12 +146,19 @@ impl Clones {
     }
 
     /// Copies a template. The copy is in `state` and locked.
-    async fn copy(&self, admin: &mut PgConnection, files: &Files, template: &str, state: State) -> Result<Locked, Error> {
+    async fn copy(
+        &self,
+        admin: &mut PgConnection,
+        files: &Files,
+        template: &str,
+        state: State,
+    ) -> Result<Locked, Error> {
         let making = files.create(&self.prefix, State::Making)?;
-        let strategy = match self.in_memory && admin.server_version_num().is_some_and(|version| version >= 150_000) {
-            true => " strategy file_copy",
-            false => "",
-        };
+        let strategy =
+            match self.in_memory && admin.server_version_num().is_some_and(|version| version >= 150_000) {
+                true => " strategy file_copy",
+                false => "",
+            };
         run(admin, format!("create database {} template {template}{strategy}", making.name)).await?;
         let name = making.name.clone();
         files.shift(making, state).ok_or_else(|| Error::Folder {
@@ -224,7 +233,9 @@ impl Clones {
                 spent.forget();
                 Ok(())
             }
-            Job::Copy { files, template } => self.copy(admin, &files, &template, State::Ready).await.map(drop),
+            Job::Copy { files, template } => {
+                self.copy(admin, &files, &template, State::Ready).await.map(drop)
+            }
         }
     }
 

@@ -13,12 +13,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{
-    Env, Schema,
-    budget::Reservation,
-    clones::Claim,
-    home::on_runtime,
-};
+use super::{Env, Schema, budget::Reservation, clones::Claim, home::on_runtime};
 use crate::{
     Error, Service,
     shared::Record,
@@ -86,7 +81,8 @@ impl Database {
         let home = env.home().await?;
         let instance = home.shared.attach(name, &record, database);
         let spec = Spec::Postgres(Postgres::new());
-        let service = Service::new(name, &spec, instance, &env.inner.proxies, Duration::from_secs(30)).await?;
+        let service =
+            Service::new(name, &spec, instance, &env.inner.proxies, Duration::from_secs(30)).await?;
         let pool = pool(env, &service)?;
         let (claim, _reservation) = (Mutex::new(claim), Some(reservation));
         let inner =
@@ -135,9 +131,15 @@ impl Database {
     pub(super) fn whereabouts(&self) -> String {
         let url = self.direct_url();
         if self.inner.has_own_server {
-            return format!("database {}: on a server of the test's own, which has gone with it", self.name());
+            return format!(
+                "database {}: on a server of the test's own, which has gone with it",
+                self.name()
+            );
         }
-        format!("database {}: kept while tests run (SEAWORTHY_KEEP=1 keeps it for longer): psql '{url}'", self.name())
+        format!(
+            "database {}: kept while tests run (SEAWORTHY_KEEP=1 keeps it for longer): psql '{url}'",
+            self.name()
+        )
     }
 
     /// Leaves it for somebody to look at.

@@ -60,7 +60,8 @@ impl Files {
     pub(super) fn in_folder(folder: PathBuf) -> Result<Self, Error> {
         for state in State::ALL {
             let folder = folder.join(state.folder());
-            fs::create_dir_all(&folder).map_err(Error::io(format!("making the folder {}", folder.display())))?;
+            fs::create_dir_all(&folder)
+                .map_err(Error::io(format!("making the folder {}", folder.display())))?;
         }
         Ok(Files { folder })
     }

@@ -85,7 +85,12 @@ impl Home {
             let shared = tokio::task::spawn_blocking(move || Shared::join(&configuration)).await;
             let shared = Arc::new(shared.map_err(|error| Error::io("joining a stack")(error.into()))??);
             let keyspaces = Keyspaces::of(shared.clone())?;
-            Ok(Arc::new(Home { shared, postgres: Default::default(), commons: Default::default(), keyspaces }))
+            Ok(Arc::new(Home {
+                shared,
+                postgres: Default::default(),
+                commons: Default::default(),
+                keyspaces,
+            }))
         };
         cell.get_or_try_init(join).await.cloned()
     }
@@ -139,7 +144,8 @@ impl Home {
         }
         let record = self.shared.service(name, &Spec::Postgres(Postgres::new())).await?;
         // Its address tells a server from one that died before it, whose databases are gone.
-        let folder = self.shared.make_folder(&format!("databases/{}", record.address.replace([':', '/'], "-")))?;
+        let folder =
+            self.shared.make_folder(&format!("databases/{}", record.address.replace([':', '/'], "-")))?;
         let prefix = format!("seaworthy_{}", self.shared.id());
         let clones = Clones::of(record.clone(), prefix, folder).await?;
         let server = Server { record: record.clone(), clones: clones.clone(), seen: Instant::now() };

@@ -52,7 +52,10 @@ impl Keyspaces {
         let files = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
         for path in files.filter(|path| path.extension().is_none()) {
             let Some(lock) = try_lock(&path) else { continue };
-            let Some(record) = Record::read(&self.shared.folder().join("services").join(name_of(&path))) else { continue };
+            let Some(record) = Record::read(&self.shared.folder().join("services").join(name_of(&path)))
+            else {
+                continue;
+            };
             if clear(&record, &path).await.is_ok() {
                 return Ok(Keyspace { record, database: String::new(), _lock: lock });
             }
@@ -93,7 +96,8 @@ impl Keyspaces {
             match empty {
                 Ok(0) => {}
                 Ok(_) if used.exists() => {
-                    let _: () = redis::cmd("FLUSHDB").query_async(&mut connection).await.map_err(|e| failed(&e))?;
+                    let _: () =
+                        redis::cmd("FLUSHDB").query_async(&mut connection).await.map_err(|e| failed(&e))?;
                 }
                 _ => continue,
             }
@@ -118,7 +122,9 @@ fn try_lock(path: &Path) -> Option<File> {
 
 async fn connect(record: &Record, database: &str) -> redis::RedisResult<MultiplexedConnection> {
     let client = redis::Client::open(url(record, database))?;
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
@@ -152,12 +158,16 @@ async fn clear(record: &Record, path: &Path) -> redis::RedisResult<()> {
         return Ok(());
     }
     let _: redis::RedisResult<()> = redis::cmd("SHUTDOWN").arg("NOSAVE").query_async(&mut connection).await;
-    Err(redis::RedisError::from((redis::ErrorKind::Client, "a test has changed the server's settings or users")))
+    Err(redis::RedisError::from((
+        redis::ErrorKind::Client,
+        "a test has changed the server's settings or users",
+    )))
 }
 
 /// What a test may change besides the data.
 async fn settings(connection: &mut MultiplexedConnection) -> redis::RedisResult<BTreeMap<String, String>> {
-    let mut settings: BTreeMap<String, String> = redis::cmd("CONFIG").arg("GET").arg("*").query_async(connection).await?;
+    let mut settings: BTreeMap<String, String> =
+        redis::cmd("CONFIG").arg("GET").arg("*").query_async(connection).await?;
     let users: Vec<String> = redis::cmd("ACL").arg("LIST").query_async(connection).await?;
     settings.insert("users".to_owned(), users.join("\n"));
     Ok(settings)

@@ -32,8 +32,7 @@ mod schema;
 
 use std::{
     collections::BTreeMap,
-    env,
-    fmt,
+    env, fmt,
     future::Future,
     path::{Path, PathBuf},
     sync::{
@@ -347,7 +346,10 @@ impl Env {
         let known = || services.iter().map(|(service, _)| service.name()).collect::<Vec<_>>().join(", ");
         match services.iter().find(|(service, _)| service.name() == name) {
             Some((service, _)) => service.clone(),
-            None => panic!("the test has no service `{name}` yet; it has [{}]. Ask for it first, as by `env.postgres().await`", known()),
+            None => panic!(
+                "the test has no service `{name}` yet; it has [{}]. Ask for it first, as by `env.postgres().await`",
+                known()
+            ),
         }
     }
 
@@ -529,7 +531,8 @@ impl EnvBuilder {
     fn configuration(&self) -> Result<Configuration, Error> {
         let choice = match self.provider {
             Some(choice) => choice,
-            None => ProviderChoice::from_env().map_err(|why| Error::External { setting: "SEAWORTHY_PROVIDER", why })?,
+            None => ProviderChoice::from_env()
+                .map_err(|why| Error::External { setting: "SEAWORTHY_PROVIDER", why })?,
         };
         Ok(Configuration { choice, name: self.stack.clone() })
     }

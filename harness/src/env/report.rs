@@ -63,7 +63,8 @@ impl FailureReport {
 /// The last lines of a log, without those of other tests' databases.
 fn of_this_test(log: &str, databases: &[String]) -> String {
     let foreign = |line: &&str| {
-        line.split_whitespace().any(|word| word.starts_with("seaworthy_") && !databases.iter().any(|name| name == word))
+        line.split_whitespace()
+            .any(|word| word.starts_with("seaworthy_") && !databases.iter().any(|name| name == word))
     };
     let lines: Vec<&str> = log.lines().filter(|line| !foreign(line)).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")

@@ -61,7 +61,8 @@ where
         let env = settings.build();
         let work = AssertUnwindSafe(TASK.scope(env.clone(), test(env.clone()))).catch_unwind();
         let outcome = timeout(patience, work).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(Box::new(format!("the test took longer than {patience:?}"))));
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(Box::new(format!("the test took longer than {patience:?}"))));
         conclude(env, outcome.as_ref().map_err(|_| ()).map(Outcome::failure)).await;
         outcome
     });

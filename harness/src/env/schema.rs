@@ -161,7 +161,10 @@ impl Step {
                 for migration in migrator.iter() {
                     parts.push(migration.version.to_le_bytes().to_vec());
                     parts.push(migration.description.as_bytes().to_vec());
-                    parts.push(vec![u8::from(migration.no_tx), u8::from(migration.migration_type.is_down_migration())]);
+                    parts.push(vec![
+                        u8::from(migration.no_tx),
+                        u8::from(migration.migration_type.is_down_migration()),
+                    ]);
                     parts.push(migration.checksum.to_vec());
                 }
             }

@@ -17,7 +17,9 @@ use testcontainers::{
     bollard::{
         self,
         models::{HostConfig, PortBinding},
-        query_parameters::{CreateImageOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, StatsOptionsBuilder},
+        query_parameters::{
+            CreateImageOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, StatsOptionsBuilder,
+        },
     },
     core::{CmdWaitFor, ExecCommand, IntoContainerPort, Mount, client::docker_client_instance},
     runners::AsyncRunner,
@@ -92,7 +94,12 @@ pub(crate) async fn log_of(id: &str) -> Option<String> {
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("500").build();
     let pieces = client.logs(id, Some(options)).try_collect::<Vec<_>>();
     let pieces = timeout(PING_DEADLINE, pieces).await.ok()?.ok()?;
-    Some(pieces.iter().map(|piece| String::from_utf8_lossy(&piece.clone().into_bytes()).into_owned()).collect())
+    Some(
+        pieces
+            .iter()
+            .map(|piece| String::from_utf8_lossy(&piece.clone().into_bytes()).into_owned())
+            .collect(),
+    )
 }
 
 async fn connect() -> Result<(bollard::Docker, String), Error> {
@@ -146,8 +153,12 @@ impl Docker {
     async fn start_postgres(&self, site: &Site, name: &str, spec: &Postgres) -> Result<Container, Error> {
         let port = port::pick(name, spec.port)?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        let mut settings =
-            vec!["listen_addresses=*", "max_connections=100", "shared_buffers=32MB", "log_line_prefix=%m [%p] %d "];
+        let mut settings = vec![
+            "listen_addresses=*",
+            "max_connections=100",
+            "shared_buffers=32MB",
+            "log_line_prefix=%m [%p] %d ",
+        ];
         if !spec.durable {
             settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
         }

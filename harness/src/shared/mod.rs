@@ -146,7 +146,10 @@ pub fn take_down() -> Result<usize, Error> {
     }
     let homes = fs::read_dir(&stacks).map_err(Error::io(format!("reading {}", stacks.display())))?;
     let pointers = homes.flatten().flat_map(|home| pointers(&home.path()));
-    Ok(pointers.filter_map(|pointer| folder_of(&pointer)).filter(|folder| Guardian::take_down(folder).is_ok()).count())
+    Ok(pointers
+        .filter_map(|pointer| folder_of(&pointer))
+        .filter(|folder| Guardian::take_down(folder).is_ok())
+        .count())
 }
 
 fn running(home: &Path) -> Result<Option<Site>, Error> {

@@ -6,7 +6,8 @@ use plotters::{
 };
 
 use super::{
-    GUTTER, LINE, MAX, OK, P50, P95, P99, SOFT, WIDTH, bold, latency_label, millis, picture, text, text_width,
+    GUTTER, LINE, MAX, NORMAL, OK, P50, P95, P99, SOFT, WIDTH, bold, latency_label, millis, picture, text,
+    text_width,
 };
 use crate::{operations::Latencies, words};
 
@@ -40,14 +41,14 @@ pub(crate) fn histogram(latencies: &Latencies) -> String {
         for (share, count) in [(0.0, 0), (0.5, tallest / 2), (1.0, tallest)] {
             let y = GROUND - (share * f64::from(GROUND - TOP)) as i32;
             area.draw(&PathElement::new([(left, y), (RIGHT, y)], LINE))?;
-            area.draw(&Text::new(words::count(count), (left - 10, y), text(13, SOFT, HPos::Right)))?;
+            area.draw(&Text::new(words::count(count), (left - 10, y), text(NORMAL, SOFT, HPos::Right)))?;
         }
         let mut mark = low;
         while mark <= high * 1.001 {
             area.draw(&Text::new(
                 latency_label(mark),
                 (x(place(mark)), GROUND + 18),
-                text(13, SOFT, HPos::Center),
+                text(NORMAL, SOFT, HPos::Center),
             ))?;
             mark *= 10.0;
         }
@@ -64,14 +65,14 @@ pub(crate) fn histogram(latencies: &Latencies) -> String {
             let Some(latency) = latencies.quantile(share) else { continue };
             let at = x(place(millis(latency)));
             let words = format!("{name} {}", words::latency(latency));
-            let width = text_width(&words, 13) as i32 + 12;
+            let width = text_width(&words, NORMAL) as i32 + 12;
             let row = row_ends.iter().position(|end| *end <= at).unwrap_or(row_ends.len() - 1);
             row_ends[row] = at + width;
             let y = 10 + 17 * row as i32;
             area.draw(&PathElement::new([(at, y - 6), (at, GROUND)], colour.stroke_width(1)))?;
             let (start, side) =
                 if at + width > WIDTH as i32 { (at - 5, HPos::Right) } else { (at + 5, HPos::Left) };
-            area.draw(&Text::new(words, (start, y), bold(13, colour, side)))?;
+            area.draw(&Text::new(words, (start, y), bold(NORMAL, colour, side)))?;
         }
         Ok(())
     })

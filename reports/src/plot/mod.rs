@@ -58,6 +58,10 @@ pub(crate) const GUTTER: u32 = 92;
 /// Room for the names of lines on the right.
 pub(crate) const MARGIN: u32 = 52;
 
+/// Sizes of text, as plotters counts them: some 13 and 12 pixels.
+const NORMAL: u32 = 16;
+const SMALL: u32 = 15;
+
 pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(crate) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
@@ -120,15 +124,14 @@ fn latency_label(ms: f64) -> String {
     }
 }
 
-/// Seconds of a scenario, as a short label.
-fn seconds_label(seconds: f64, end: f64) -> String {
-    if end < 3.0 {
-        return format!("{} s", (seconds * 10.0).round() / 10.0);
-    }
+/// Seconds of a scenario, as a short label of an axis whose marks lie in this span.
+fn seconds_label(seconds: f64, from: f64, to: f64) -> String {
     let whole = seconds.round() as u64;
-    match whole {
-        _ if end < 300.0 => format!("{whole} s"),
-        _ if end < 7_200.0 => format!("{}:{:02}", whole / 60, whole % 60),
+    match to {
+        _ if to - from < 8.0 && to < 300.0 => format!("{} s", (seconds * 10.0).round() / 10.0),
+        _ if to < 300.0 => format!("{whole} s"),
+        _ if to < 7_200.0 => format!("{}:{:02}", whole / 60, whole % 60),
+        _ if to - from < 600.0 => format!("{}:{:02}:{:02}", whole / 3_600, whole / 60 % 60, whole % 60),
         _ => format!("{}:{:02} h", whole / 3_600, whole / 60 % 60),
     }
 }
@@ -147,5 +150,5 @@ fn time_marks(from: f64, to: f64, most: usize) -> Vec<f64> {
 
 /// How wide a text is, about, in pixels.
 fn text_width(text: &str, size: u32) -> f64 {
-    text.chars().count() as f64 * f64::from(size) * 0.56
+    text.chars().count() as f64 * f64::from(size) * 0.47
 }

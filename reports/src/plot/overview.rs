@@ -16,8 +16,8 @@ use plotters::{
 };
 
 use super::{
-    Area, Drawn, FAULT, GUTTER, LINE, MARGIN, MAX, P50, P95, P99, SHADE, SOFT, WIDTH, bold, colour_of,
-    latency_label, millis, picture, seconds_label, text, text_width, time_marks,
+    Area, Drawn, FAULT, GUTTER, LINE, MARGIN, MAX, NORMAL, P50, P95, P99, SHADE, SMALL, SOFT, WIDTH, bold,
+    colour_of, latency_label, millis, picture, seconds_label, text, text_width, time_marks,
 };
 use crate::{
     operations::{OutcomeKind, Slice},
@@ -108,16 +108,16 @@ fn draw_lanes(area: &Area<'_>, record: &ScenarioRecord, lanes: &[&str], scale: &
         let (top, bottom) = ((LANE * number as u32 + 4) as i32, (LANE * (number as u32 + 1)) as i32);
         let middle = (top + bottom) / 2;
         let name = crate::text::bounded(lane, 13);
-        area.draw(&Text::new(name, (GUTTER as i32 - 10, middle), text(13, SOFT, HPos::Right)))?;
+        area.draw(&Text::new(name, (GUTTER as i32 - 10, middle), text(NORMAL, SOFT, HPos::Right)))?;
         area.draw(&PathElement::new([(x(Duration::ZERO), middle), ((WIDTH - MARGIN) as i32, middle)], LINE))?;
         for (place, fault) in mine.iter().enumerate() {
             let (from, to) = (x(fault.from), x(fault.to).max(x(fault.from) + 3));
             area.draw(&Rectangle::new([(from, top + 2), (to, bottom - 2)], FAULT.filled()))?;
             // Its name where there is room: beside it, before the next one begins.
-            let width = text_width(&fault.fault, 12) as i32 + 8;
+            let width = text_width(&fault.fault, SMALL) as i32 + 8;
             let free = mine.get(place + 1).map_or((WIDTH - 4) as i32, |next| x(next.from));
             if to + width <= free {
-                area.draw(&Text::new(fault.fault.clone(), (to + 6, middle), bold(12, FAULT, HPos::Left)))?;
+                area.draw(&Text::new(fault.fault.clone(), (to + 6, middle), bold(SMALL, FAULT, HPos::Left)))?;
             }
         }
     }
@@ -143,8 +143,9 @@ fn draw_latency(area: &Area<'_>, record: &ScenarioRecord, slices: &[Slice], scal
         mark *= 10.0;
     }
     let mut names = Vec::new();
+    // Where a slice has few operations these lie on each other: the wide one below then still shows beside the narrow one.
     for (share, name, colour, width) in
-        [(1.0, "max", MAX, 1), (0.99, "p99", P99, 2), (0.95, "p95", P95, 2), (0.5, "p50", P50, 2)]
+        [(0.99, "p99", P99, 4), (0.95, "p95", P95, 2), (0.5, "p50", P50, 2), (1.0, "max", MAX, 0)]
     {
         let mut line: Vec<(f64, f64)> = Vec::new();
         let mut ended = Duration::ZERO;
@@ -175,9 +176,12 @@ fn draw_latency(area: &Area<'_>, record: &ScenarioRecord, slices: &[Slice], scal
     Ok(())
 }
 
+/// The points as a line of this width, or as dots when it has none.
 fn draw_line(chart: &mut Latency<'_>, line: &mut Vec<(f64, f64)>, colour: RGBColor, width: u32) -> Drawn {
     let line = std::mem::take(line);
-    if let [alone] = line[..] {
+    if width == 0 {
+        chart.draw_series(line.into_iter().map(|point| Circle::new(point, 2, colour.filled())))?;
+    } else if let [alone] = line[..] {
         chart.draw_series([Circle::new(alone, width + 1, colour.filled())])?;
     } else if line.len() > 1 {
         chart.draw_series([PathElement::new(line, colour.stroke_width(width))])?;
@@ -218,7 +222,7 @@ fn draw_rate(area: &Area<'_>, record: &ScenarioRecord, slices: &[Slice], scale: 
     }
     for mark in time_marks(0.0, scale.seconds, 10) {
         let (x, y) = chart.backend_coord(&(mark, 0.0));
-        label(area, seconds_label(mark, scale.seconds), (x, y + 16), SOFT, HPos::Center)?;
+        label(area, seconds_label(mark, 0.0, scale.seconds), (x, y + 16), SOFT, HPos::Center)?;
     }
     Ok(())
 }
@@ -233,12 +237,12 @@ fn shade(chart: &mut Latency<'_>, faults: &[FaultWindow], (low, high): (f64, f64
 
 /// A label at a place of the whole picture, drawn on one of its parts.
 fn label(area: &Area<'_>, words: String, at: (i32, i32), colour: RGBColor, side: HPos) -> Drawn {
-    area.draw(&Text::new(words, within(area, at), text(13, colour, side)))?;
+    area.draw(&Text::new(words, within(area, at), text(NORMAL, colour, side)))?;
     Ok(())
 }
 
 fn label_bold(area: &Area<'_>, words: &str, at: (i32, i32), colour: RGBColor) -> Drawn {
-    area.draw(&Text::new(words.to_owned(), within(area, at), bold(13, colour, HPos::Left)))?;
+    area.draw(&Text::new(words.to_owned(), within(area, at), bold(NORMAL, colour, HPos::Left)))?;
     Ok(())
 }
 

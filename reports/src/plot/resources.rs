@@ -6,8 +6,8 @@ use plotters::{
 };
 
 use super::{
-    GUTTER, LINE, SERVICES, SHADE, SOFT, Scale, WIDTH, bold, overview::nice, picture, seconds_label, text,
-    time_marks,
+    GUTTER, LINE, NORMAL, SERVICES, SHADE, SOFT, Scale, WIDTH, bold, overview::nice, picture, seconds_label,
+    text, time_marks,
 };
 use crate::{
     record::ScenarioRecord,
@@ -41,14 +41,14 @@ pub(crate) fn resource(record: &ScenarioRecord, series: &[&Series]) -> String {
             area.draw(&Text::new(
                 words::value(mark, unit),
                 (left - 10, y(mark)),
-                text(13, SOFT, HPos::Right),
+                text(NORMAL, SOFT, HPos::Right),
             ))?;
         }
         for mark in time_marks(0.0, end, 10) {
             area.draw(&Text::new(
-                seconds_label(mark, end),
+                seconds_label(mark, 0.0, end),
                 (x(mark), GROUND + 16),
-                text(13, SOFT, HPos::Center),
+                text(NORMAL, SOFT, HPos::Center),
             ))?;
         }
         let mut names = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) fn resource(record: &ScenarioRecord, series: &[&Series]) -> String {
         let mut free = GROUND;
         for (y, name, colour) in names.into_iter().rev() {
             let y = y.min(free);
-            area.draw(&Text::new(name, (RIGHT + 10, y), bold(13, colour, HPos::Left)))?;
+            area.draw(&Text::new(name, (RIGHT + 10, y), bold(NORMAL, colour, HPos::Left)))?;
             free = y - 15;
         }
         Ok(())

@@ -8,8 +8,8 @@ use plotters::{
 };
 
 use super::{
-    Drawn, FAULT, INK, LINE, SHADE, SOFT, TIMED_OUT, WIDTH, bold, colour_of, picture, seconds_label, text,
-    text_width, time_marks,
+    Drawn, FAULT, INK, LINE, NORMAL, SHADE, SMALL, SOFT, TIMED_OUT, WIDTH, bold, colour_of, picture,
+    seconds_label, text, text_width, time_marks,
 };
 use crate::{
     focus::{Focus, SingleOperation},
@@ -38,9 +38,9 @@ pub(crate) fn timeline(record: &ScenarioRecord, check: &Check, focus: Focus) -> 
             let (start, end) = (x(fault.from), x(fault.to).max(x(fault.from) + 2));
             area.draw(&Rectangle::new([(start, TOP), (end, ground)], SHADE.filled()))?;
             let name = format!("{} {}", fault.target, fault.fault);
-            let width = text_width(&name, 12) as i32;
+            let width = text_width(&name, SMALL) as i32;
             if start >= named && start + width <= WIDTH as i32 {
-                area.draw(&Text::new(name, (start, TOP - 10), bold(12, FAULT, HPos::Left)))?;
+                area.draw(&Text::new(name, (start, TOP - 10), bold(SMALL, FAULT, HPos::Left)))?;
                 named = start + width + 12;
             }
         }
@@ -48,9 +48,9 @@ pub(crate) fn timeline(record: &ScenarioRecord, check: &Check, focus: Focus) -> 
             let at = x(Duration::from_secs_f64(mark.max(0.0)));
             area.draw(&PathElement::new([(at, TOP), (at, ground)], LINE))?;
             area.draw(&Text::new(
-                seconds_label(mark, to.min(299.0)),
+                seconds_label(mark, from, to),
                 (at, ground + 16),
-                text(13, SOFT, HPos::Center),
+                text(NORMAL, SOFT, HPos::Center),
             ))?;
         }
         for (number, single) in rows.iter().enumerate() {
@@ -74,7 +74,7 @@ fn row(
     (from, to): (i32, i32),
 ) -> Drawn {
     let label = crate::text::bounded(if single.key.is_empty() { &single.kind } else { &single.key }, 20);
-    let style = if concerned { bold(12, INK, HPos::Right) } else { text(12, SOFT, HPos::Right) };
+    let style = if concerned { bold(SMALL, INK, HPos::Right) } else { text(SMALL, SOFT, HPos::Right) };
     area.draw(&Text::new(label, (LEFT - 12, y), style))?;
     let colour = colour_of(single.outcome);
     let thick = if concerned { 4 } else { 2 };

@@ -8,7 +8,8 @@ use plotters::{
 };
 
 use super::{
-    GUTTER, LINE, OK, P50, P99, SOFT, TIMED_OUT, UNKNOWN, WIDTH, bold, latency_label, millis, picture, text,
+    GUTTER, LINE, NORMAL, OK, P50, P99, SOFT, TIMED_OUT, UNKNOWN, WIDTH, bold, latency_label, millis,
+    picture, text,
 };
 use crate::record::Verdict;
 
@@ -42,7 +43,7 @@ pub(crate) fn trend(points: &[Point]) -> String {
         while mark <= high * 1.001 {
             let at = y(Duration::from_secs_f64(mark / 1e3));
             area.draw(&PathElement::new([(left, at), (RIGHT, at)], LINE))?;
-            area.draw(&Text::new(latency_label(mark), (left - 10, at), text(13, SOFT, HPos::Right)))?;
+            area.draw(&Text::new(latency_label(mark), (left - 10, at), text(NORMAL, SOFT, HPos::Right)))?;
             mark *= 10.0;
         }
         let p50s = points.iter().map(|(_, p50, _)| *p50);
@@ -58,14 +59,14 @@ pub(crate) fn trend(points: &[Point]) -> String {
             let line: Vec<_> = line.collect();
             let Some(last) = line.last().copied() else { continue };
             let at = last.1.min(free);
-            area.draw(&Text::new(name, (RIGHT + 10, at), bold(13, colour, HPos::Left)))?;
+            area.draw(&Text::new(name, (RIGHT + 10, at), bold(NORMAL, colour, HPos::Left)))?;
             free = at - 15;
             for dot in &line {
                 area.draw(&Circle::new(*dot, if points.len() > 80 { 2 } else { 3 }, colour.filled()))?;
             }
             area.draw(&PathElement::new(line, colour.stroke_width(2)))?;
         }
-        area.draw(&Text::new("verdict", (left - 10, GROUND + 24), text(13, SOFT, HPos::Right)))?;
+        area.draw(&Text::new("verdict", (left - 10, GROUND + 24), text(NORMAL, SOFT, HPos::Right)))?;
         for (number, (verdict, ..)) in points.iter().enumerate() {
             let half = ((step / 2.0 - 1.0).clamp(1.0, 9.0)) as i32;
             // The worse, the taller: not by colour alone.

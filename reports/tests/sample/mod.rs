@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seaworthy_reports::{
-    Check, Environment, FaultWindow, LogLine, Number, OutcomeKind, Run, ScenarioRecord, SingleOperation, Status, Unit,
-    Verdict,
+    Check, Environment, FaultWindow, LogLine, Number, OutcomeKind, Run, ScenarioRecord, SingleOperation,
+    Status, Unit, Verdict,
 };
 
 pub fn ms(ms: u64) -> Duration {
@@ -42,7 +42,9 @@ fn operations(seconds: u64, faults: &[FaultWindow]) -> Vec<SingleOperation> {
         let ill = faults.iter().any(|fault| fault.from <= at && at < fault.to);
         let (noise, chance) = (noise(number), noise(number ^ 0xabcd) % 100);
         let slow = if ill { 60 } else { 1 };
-        let latency = Duration::from_micros((1_800 + noise % 4_000 + if chance > 97 { noise % 30_000 } else { 0 }) * slow);
+        let latency = Duration::from_micros(
+            (1_800 + noise % 4_000 + if chance > 97 { noise % 30_000 } else { 0 }) * slow,
+        );
         let (outcome, why) = match chance {
             0..35 if ill => (OutcomeKind::Failed, "503 Service Unavailable: no connection to the database"),
             35..42 if ill => (OutcomeKind::Unknown, "connection closed before message completed"),
@@ -51,7 +53,14 @@ fn operations(seconds: u64, faults: &[FaultWindow]) -> Vec<SingleOperation> {
         };
         let latency = if outcome == OutcomeKind::TimedOut { ms(3_000) } else { latency };
         let kind = if number.is_multiple_of(4) { "look-at-order" } else { "place-order" };
-        SingleOperation { kind: kind.into(), key: format!("order-{number:04}"), at, latency, outcome, why: why.into() }
+        SingleOperation {
+            kind: kind.into(),
+            key: format!("order-{number:04}"),
+            at,
+            latency,
+            outcome,
+            why: why.into(),
+        }
     };
     (0..seconds * 40).map(one).collect()
 }
@@ -67,7 +76,10 @@ fn count(record: &mut ScenarioRecord, operations: &[SingleOperation]) {
 }
 
 fn worker_crash() -> ScenarioRecord {
-    let mut record = ScenarioRecord::new("worker-crash", "Workers die with jobs in their hands; the others take them over.");
+    let mut record = ScenarioRecord::new(
+        "worker-crash",
+        "Workers die with jobs in their hands; the others take them over.",
+    );
     record.faults = vec![
         fault("worker-1", "kill -9", 2_000, 2_600),
         fault("postgres", "latency 60 ms", 3_200, 4_900),
@@ -115,11 +127,19 @@ fn worker_crash() -> ScenarioRecord {
 }
 
 fn log() -> Vec<LogLine> {
-    let line = |at: u64, service: &str, line: &str| LogLine { at: ms(at), service: service.into(), line: line.into() };
+    let line = |at: u64, service: &str, line: &str| LogLine {
+        at: ms(at),
+        service: service.into(),
+        line: line.into(),
+    };
     vec![
         line(900, "postgres", "LOG:  far too early to matter"),
         line(3_540, "worker-2", r#"{"level":"INFO","message":"claimed 8 jobs","lease_ms":2000}"#),
-        line(3_904, "postgres", "LOG:  duration: 214.310 ms  statement: insert into shop.orders (id, state) values ($1, 'placed')"),
+        line(
+            3_904,
+            "postgres",
+            "LOG:  duration: 214.310 ms  statement: insert into shop.orders (id, state) values ($1, 'placed')",
+        ),
         line(4_981, "worker-2", r#"{"level":"INFO","message":"claimed 3 jobs","lease_ms":2000}"#),
         line(5_001, "postgres", "LOG:  could not receive data from client: Connection reset by peer"),
         line(5_204, "worker-2", "a worker is at work"),
@@ -143,8 +163,16 @@ fn disk_full() -> ScenarioRecord {
 fn redis_failure() -> ScenarioRecord {
     let mut record = ScenarioRecord::new("redis-failure", "Redis dies under <load> & comes back.");
     record.checks = vec![
-        Check::new("every WebSocket client ends with the true states", Verdict::Unknown, "nobody watched anything"),
-        Check::new("nothing is said twice", Verdict::Held, "0 | 1 said *twice* by `nobody` <b>bold</b> @everyone"),
+        Check::new(
+            "every WebSocket client ends with the true states",
+            Verdict::Unknown,
+            "nobody watched anything",
+        ),
+        Check::new(
+            "nothing is said twice",
+            Verdict::Held,
+            "0 | 1 said *twice* by `nobody` <b>bold</b> @everyone",
+        ),
     ];
     record.took = ms(900);
     record.replay = "seaworthy run redis-failure --seed 7 --provider native".into();

@@ -1,0 +1,269 @@
+//! What people and programs read of a run.
+
+mod sample;
+
+use std::collections::BTreeMap;
+
+use quick_xml::{Reader, events::Event as Xml};
+use sample::sample_run;
+use seaworthy_reports::{Check, Comparison, OutcomeKind, Run, ScenarioRecord, Status, Trend, Verdict};
+
+#[test]
+fn the_terminal_shows_a_table_then_what_did_not_hold_and_how_to_play_it_again() {
+    insta::assert_snapshot!(sample_run().to_terminal(false), @"");
+}
+
+#[test]
+fn colours_are_added_to_verdicts_and_to_nothing_else() {
+    let (plain, coloured) = (sample_run().to_terminal(false), sample_run().to_terminal(true));
+    let codes = ["\x1b[1;31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"];
+    assert_eq!(codes.iter().fold(coloured.clone(), |text, code| text.replace(code, "")), plain);
+    for verdict in [
+        "\x1b[1;31mviolated\x1b[0m",
+        "\x1b[32mheld\x1b[0m",
+        "\x1b[33munknown\x1b[0m",
+        "\x1b[33mskipped\x1b[0m",
+    ] {
+        assert!(coloured.contains(verdict), "{coloured}");
+    }
+}
+
+#[test]
+fn markdown_says_what_a_reviewer_needs_and_takes_no_markup_from_others() {
+    insta::assert_snapshot!(sample_run().to_markdown(), @"");
+    let mut run = sample_run();
+    run.scenarios[2].checks[1].verdict = Verdict::Violated;
+    let text = run.to_markdown();
+    let escaped = r"0 \| 1 said \*twice\* by \`nobody\` &lt;b&gt;bold&lt;/b&gt; @";
+    assert!(text.contains(escaped) && !text.contains("@everyone"), "{text}");
+}
+
+#[test]
+fn a_comment_stays_within_what_a_pull_request_takes() {
+    let mut run = sample_run();
+    for number in 0..400 {
+        let mut scenario = ScenarioRecord::new(format!("scenario {number}"), "");
+        scenario.checks = vec![Check::new("c", Verdict::Violated, "<".repeat(2_000)); 30];
+        run.scenarios.push(scenario);
+    }
+    let text = run.to_markdown();
+    assert!(text.len() < 65_000 && text.contains("More did not hold than fits here"), "{}", text.len());
+}
+
+#[test]
+fn junit_names_every_check() {
+    insta::assert_snapshot!(sample_run().to_junit(), @"");
+}
+
+#[test]
+fn junit_keeps_to_the_rules_of_the_common_schema() {
+    let mut run = sample_run();
+    run.cut_short = true;
+    run.scenarios[0].checks[0].detail = "\u{0}\u{1b}[31m]]> & <x> \"'\u{fffe}".into();
+    run.scenarios[1].status = Status::Interrupted("Ctrl-C".into());
+    run.scenarios.push(ScenarioRecord::new("nothing checked", ""));
+    let totals = junit_totals(&run.to_junit());
+    assert_eq!(totals, (11, 1, 4, 1), "tests, failures, errors, skipped");
+}
+
+/// Checks the rules that the schemas of Jenkins and Surefire share, and says the totals: tests, failures, errors, skipped.
+fn junit_totals(xml: &str) -> (u64, u64, u64, u64) {
+    let mut reader = Reader::from_str(xml);
+    let mut path: Vec<String> = Vec::new();
+    let mut stated: Vec<BTreeMap<String, String>> = Vec::new();
+    let mut counted: Vec<(u64, u64, u64, u64)> = Vec::new();
+    loop {
+        let (element, empty) = match reader.read_event().unwrap() {
+            Xml::Start(element) => (element, false),
+            Xml::Empty(element) => (element, true),
+            Xml::End(_) => {
+                path.pop();
+                continue;
+            }
+            Xml::Eof => break,
+            _ => continue,
+        };
+        let name = String::from_utf8(element.name().as_ref().to_vec()).unwrap();
+        let attributes: BTreeMap<String, String> = element
+            .attributes()
+            .map(|attribute| {
+                let attribute = attribute.unwrap();
+                let value = String::from_utf8(attribute.value.to_vec()).unwrap();
+                (String::from_utf8(attribute.key.as_ref().to_vec()).unwrap(), value)
+            })
+            .collect();
+        let parent = path.last().map(String::as_str);
+        let (parents, needed): (&[Option<&str>], &[&str]) = match name.as_str() {
+            "testsuites" => (&[None], &[]),
+            "testsuite" => (&[Some("testsuites")], &["name", "tests", "failures", "errors"]),
+            "properties" => (&[Some("testsuite")], &[]),
+            "property" => (&[Some("properties")], &["name", "value"]),
+            "testcase" => (&[Some("testsuite")], &["name", "classname"]),
+            "failure" | "error" | "skipped" => (&[Some("testcase")], &[]),
+            other => panic!("{other} is no element of JUnit's"),
+        };
+        assert!(parents.contains(&parent), "{name} stands in {parent:?}");
+        for attribute in needed {
+            assert!(attributes.contains_key(*attribute), "{name} lacks {attribute}");
+        }
+        if let Some(time) = attributes.get("time") {
+            assert!(time.parse::<f64>().unwrap() >= 0.0, "{time}");
+        }
+        match name.as_str() {
+            "testsuites" | "testsuite" => {
+                stated.push(attributes);
+                counted.push((0, 0, 0, 0));
+            }
+            "testcase" | "failure" | "error" | "skipped" => {
+                let last = counted.len() - 1;
+                for place in [0, last] {
+                    let (tests, failures, errors, skipped) = &mut counted[place];
+                    *match name.as_str() {
+                        "testcase" => tests,
+                        "failure" => failures,
+                        "error" => errors,
+                        _ => skipped,
+                    } += 1;
+                }
+            }
+            _ => {}
+        }
+        if !empty {
+            path.push(name);
+        }
+    }
+    assert!(path.is_empty());
+    for (stated, (tests, failures, errors, skipped)) in stated.iter().zip(&counted) {
+        for (name, counted) in
+            [("tests", tests), ("failures", failures), ("errors", errors), ("skipped", skipped)]
+        {
+            assert_eq!(stated[name], counted.to_string(), "{name} of {stated:?}");
+        }
+    }
+    counted[0]
+}
+
+#[test]
+fn json_says_verdicts_counts_and_quantiles() {
+    let run: serde_json::Value = serde_json::from_str(&sample_run().to_json()).unwrap();
+    assert_eq!((run["verdict"].as_str(), run["seed"].as_u64()), (Some("violated"), Some(7)));
+    let scenario = &run["scenarios"][0];
+    assert_eq!(scenario["operations"]["ok"], 331);
+    assert_eq!(scenario["operations"]["latency_ms"]["max"], 3_000.0);
+    assert_eq!(scenario["checks"][1]["keys"][0], "order-0142");
+    assert_eq!(
+        run["scenarios"][3]["status"]["skipped"],
+        "this machine's clock can't be changed: run it as root"
+    );
+    assert!(run["scenarios"][2]["operations"]["latency_ms"].is_null());
+}
+
+#[test]
+fn the_page_puts_verdicts_first_and_says_all_of_it_without_pictures() {
+    let page = sample_run().to_html();
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("the page does not say `{text}`"));
+    let order = [
+        "<h1>One thing did not hold.",
+        "What did not hold",
+        "2 of 363 are missing",
+        ">Scenarios<",
+        "id=\"scenario-1\"",
+        "nobody takes the job over",
+        "Log of worker-2: 3 lines",
+        "Latency and rate over time",
+        "How latencies are spread",
+        "Jobs taken back from dead workers",
+        "At most: postgres 82.2 MiB, redis 12.0 MiB, the shop 25.0 MiB.",
+        "seaworthy run worker-crash --seed 7 --provider native",
+        "id=\"scenario-3\"",
+        "id=\"scenario-2\"",
+        "Not played: ",
+        "full_page_writes",
+    ];
+    let places: Vec<usize> = order.iter().map(|text| place(text)).collect();
+    assert!(places.is_sorted(), "{:?}", order.iter().zip(places).collect::<Vec<_>>());
+    assert!(page.contains("Redis dies under &lt;load&gt; &amp; comes back."));
+    assert!(!page.contains("far too early to matter"), "a line from long before is kept");
+}
+
+#[test]
+fn a_picture_has_a_shade_per_fault_and_names_it() {
+    let svg = sample_run().scenarios[0].to_svg();
+    // Each fault shades latency and rate.
+    assert_eq!(svg.matches("fill=\"#F6E9E4\"").count(), 2 * 4);
+    assert!(svg.contains(">latency 60 ms<") && svg.contains(">worker-1<") && svg.contains(">p99<"));
+    assert!(ScenarioRecord::new("empty", "").to_svg().starts_with("<svg"));
+}
+
+#[test]
+fn two_runs_are_compared_measure_by_measure_and_check_by_check() {
+    let before = sample_run();
+    let mut after = sample_run();
+    after.seed = 8;
+    after.scenarios[0].checks[1].verdict = Verdict::Held;
+    after.scenarios.remove(3);
+    for number in 0..400 {
+        after.scenarios[1].operations.record(
+            "place-order",
+            sample::ms(number * 20),
+            sample::ms(20),
+            OutcomeKind::Ok,
+        );
+    }
+    let comparison = Comparison::new(("main", &before), ("branch", &after));
+    let text = comparison.to_terminal(false);
+    for says in [
+        "Seed: 7 → 8",
+        "worker-crash: violated → held",
+        "every accepted order is fulfilled: violated → held",
+        "clock-jump: skipped → missing",
+        "× 4.1",
+        "Repeat both, in turns",
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&comparison.to_json()).unwrap();
+    assert_eq!(json["scenarios"][0]["changed_checks"][0]["after"], "held");
+    assert!(comparison.to_markdown().contains("### worker-crash ❌ → ✅"));
+    assert!(comparison.to_html().contains("Both on the same axes."));
+}
+
+#[test]
+fn a_trend_stands_in_the_order_of_time_and_keeps_the_latest() {
+    let mut trend = Trend::default();
+    for number in (0..230).rev() {
+        let mut scenario = ScenarioRecord::new("disk-full", "");
+        let verdict = if number == 229 { Verdict::Violated } else { Verdict::Held };
+        scenario.checks.push(Check::new("c", verdict, ""));
+        trend.add(
+            &format!("run {number}"),
+            &Run { started_at: number, scenarios: vec![scenario], ..Run::default() },
+        );
+    }
+    assert_eq!(trend.len(), 200);
+    let text = trend.to_terminal(false);
+    assert!(
+        text.contains("disk-full: held in 199 of 200") && text.contains("the latest, run 229: violated"),
+        "{text}"
+    );
+    assert!(trend.to_markdown().contains("✅✅❌ |"));
+    let json: serde_json::Value = serde_json::from_str(&trend.to_json()).unwrap();
+    assert_eq!(json["runs"][0]["name"], "run 30");
+    assert!(trend.to_html().contains("199 of 200 runs held."));
+}
+
+#[test]
+fn the_worst_verdict_counts_and_nothing_checked_is_unknown() {
+    assert!(Verdict::Held < Verdict::Unknown && Verdict::Unknown < Verdict::Violated);
+    assert_eq!(sample_run().verdict(), Verdict::Violated);
+    assert_eq!(ScenarioRecord::new("empty", "").verdict(), Verdict::Unknown);
+    assert_eq!(Run::default().verdict(), Verdict::Unknown);
+    let mut run = sample_run();
+    run.scenarios = vec![run.scenarios.remove(1)];
+    assert_eq!(run.verdict(), Verdict::Held);
+    run.cut_short = true;
+    assert_eq!(run.verdict(), Verdict::Unknown, "what was not played to its end has not held");
+    run.cut_short = false;
+    run.scenarios[0].status = Status::Interrupted("Ctrl-C".into());
+    assert_eq!(run.verdict(), Verdict::Unknown);
+}
