@@ -99,7 +99,7 @@ impl Resources {
     }
 }
 
-/// To six places after the point, or to whole numbers where those would be lost: what JSON gives back as it was.
+/// To six places after the point, or to whole numbers of at most 9e15 where those would be lost: what JSON gives back as it was.
 fn rounded(value: f64) -> f64 {
-    if value < 1e9 { (value * 1e6).round() / 1e6 } else { value.min(1e300).round() }
+    if value < 1e9 { (value * 1e6).round() / 1e6 } else { value.min(9e15).round() }
 }

@@ -10,7 +10,35 @@ use seaworthy_reports::{Check, Comparison, OutcomeKind, Run, ScenarioRecord, Sta
 
 #[test]
 fn the_terminal_shows_a_table_then_what_did_not_hold_and_how_to_play_it_again() {
-    insta::assert_snapshot!(sample_run().to_terminal(false), @"");
+    insta::assert_snapshot!(sample_run().to_terminal(false), @"
+    ┌───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
+    │ scenario        verdict     ok   refused   unknown   no answer       p50      p95      p99      max   faults     took │
+    ╞═══════════════════════════════════════════════════════════════════════════════════════════════════════════════════════╡
+    │ worker-crash    violated   331        59         7           3   5.07 ms   333 ms   866 ms   3.00 s        4   13.4 s │
+    │ disk-full       held       282        35         1           2   4.82 ms   318 ms   866 ms   3.00 s        1   10.1 s │
+    │ redis-failure   unknown      0         0         0           0         –        –        –        –        0    0.9 s │
+    │ clock-jump      skipped      0         0         0           0         –        –        –        –        0    0.0 s │
+    └───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+
+    worker-crash
+      violated: every accepted order is fulfilled: 2 of 363 are missing: order-0142, order-0147
+        1. order-0142 is placed at 3.550 s and acknowledged after 214 ms, while postgres answers 60 ms late
+        2. worker-2 claims it at 4.981 s
+        3. worker-2 is killed at 5.000 s, having acknowledged the job before its commit
+        4. nobody takes the job over: the queue counts it as done
+      p99     ▁▁▃▃▃▁▁▁▁▁▁████▆▆▃▃▆▆▇▇▇▆▆▆▆▆▆▆▇▇▇▆▆▆▆▆▆▆▆▆███▂▂▁▁▁▁▁▁▁▂▂▂▁▁  0 to 10.0 s
+      faults  ···········━━━━━···━━━━━━━━━━━━━━━━··━━━━━━━━···············
+      play it again: seaworthy run worker-crash --seed 7 --provider native
+
+    redis-failure
+      unknown: every WebSocket client ends with the true states: nobody watched anything
+      play it again: seaworthy run redis-failure --seed 7 --provider native
+
+    clock-jump skipped: this machine's clock can't be changed: run it as root
+
+    violated: 1 of 3 scenarios held, under 5 faults and 720 operations. 1 could not be played.
+    seed 7
+    ");
 }
 
 #[test]
@@ -30,7 +58,54 @@ fn colours_are_added_to_verdicts_and_to_nothing_else() {
 
 #[test]
 fn markdown_says_what_a_reviewer_needs_and_takes_no_markup_from_others() {
-    insta::assert_snapshot!(sample_run().to_markdown(), @"");
+    insta::assert_snapshot!(sample_run().to_markdown(), @r#"
+    ## ❌ Seaworthy: violated
+
+    1 of 3 scenarios held, under 5 faults and 720 operations. 1 could not be played.
+
+    | | Scenario | Operations | Ok | p50 | p99 | max | Faults | Took |
+    |---|---|--:|--:|--:|--:|--:|--:|--:|
+    | ❌ | worker-crash | 400 | 82.75 % | 5.07 ms | 866 ms | 3.00 s | 4 | 13.4 s |
+    | ❔ | redis-failure | 0 | – | – | – | – | 0 | 0.9 s |
+    | ✅ | disk-full | 320 | 88.12 % | 4.82 ms | 866 ms | 3.00 s | 1 | 10.1 s |
+    | ⏭ | clock-jump (skipped) | 0 | – | – | – | – | 0 | 0.0 s |
+
+    ### worker-crash
+
+    - ❌ **every accepted order is fulfilled** (violated): 2 of 363 are missing: order-0142, order-0147
+      1. order-0142 is placed at 3.550 s and acknowledged after 214 ms, while postgres answers 60 ms late
+      2. worker-2 claims it at 4.981 s
+      3. worker-2 is killed at 5.000 s, having acknowledged the job before its commit
+      4. nobody takes the job over: the queue counts it as done
+
+    Play it again:
+
+    ```sh
+    seaworthy run worker-crash --seed 7 --provider native
+    ```
+
+    ### redis-failure
+
+    - ❔ **every WebSocket client ends with the true states** (unknown): nobody watched anything
+
+    Play it again:
+
+    ```sh
+    seaworthy run redis-failure --seed 7 --provider native
+    ```
+
+    ### clock-jump
+
+    It could not be played: this machine's clock can't be changed: run it as root
+
+    Play it again:
+
+    ```sh
+    seaworthy run clock-jump --seed 7
+    ```
+
+    <sub>Seed 7 · native: postgres 15.14, redis-server 7.0.15 (no Docker daemon answers) · linux x86\_64 · 2 cores · durability on (fsync, synchronous\_commit and full\_page\_writes) · Seaworthy 0.1.0 · 2026-03-01 12:00:05 UTC</sub>
+    "#);
     let mut run = sample_run();
     run.scenarios[2].checks[1].verdict = Verdict::Violated;
     let text = run.to_markdown();
@@ -52,7 +127,73 @@ fn a_comment_stays_within_what_a_pull_request_takes() {
 
 #[test]
 fn junit_names_every_check() {
-    insta::assert_snapshot!(sample_run().to_junit(), @"");
+    insta::assert_snapshot!(sample_run().to_junit(), @r#"
+    <?xml version="1.0" encoding="UTF-8"?>
+    <testsuites name="seaworthy" tests="8" skipped="1" failures="1" errors="1">
+        <testsuite name="worker-crash" tests="3" skipped="0" errors="0" failures="1" time="13.412">
+            <properties>
+                <property name="seed" value="7"/>
+                <property name="version" value="0.1.0"/>
+                <property name="provider" value="native: postgres 15.14, redis-server 7.0.15 (no Docker daemon answers)"/>
+                <property name="system" value="linux x86_64"/>
+                <property name="cores" value="2"/>
+                <property name="durability" value="on (fsync, synchronous_commit and full_page_writes)"/>
+                <property name="replay" value="seaworthy run worker-crash --seed 7 --provider native"/>
+            </properties>
+            <testcase name="no fulfilment is recorded twice" classname="worker-crash"/>
+            <testcase name="every accepted order is fulfilled" classname="worker-crash">
+                <failure message="2 of 363 are missing: order-0142, order-0147" type="violated">order-0142 is placed at 3.550 s and acknowledged after 214 ms, while postgres answers 60 ms late
+    worker-2 claims it at 4.981 s
+    worker-2 is killed at 5.000 s, having acknowledged the job before its commit
+    nobody takes the job over: the queue counts it as done
+    play it again: seaworthy run worker-crash --seed 7 --provider native</failure>
+            </testcase>
+            <testcase name="work drains after the last fault" classname="worker-crash"/>
+        </testsuite>
+        <testsuite name="disk-full" tests="2" skipped="0" errors="0" failures="0" time="10.120">
+            <properties>
+                <property name="seed" value="7"/>
+                <property name="version" value="0.1.0"/>
+                <property name="provider" value="native: postgres 15.14, redis-server 7.0.15 (no Docker daemon answers)"/>
+                <property name="system" value="linux x86_64"/>
+                <property name="cores" value="2"/>
+                <property name="durability" value="on (fsync, synchronous_commit and full_page_writes)"/>
+                <property name="replay" value="seaworthy run disk-full --seed 7 --provider native"/>
+            </properties>
+            <testcase name="every accepted order is fulfilled" classname="disk-full"/>
+            <testcase name="Postgres survives the full disk" classname="disk-full"/>
+        </testsuite>
+        <testsuite name="redis-failure" tests="2" skipped="0" errors="1" failures="0" time="0.900">
+            <properties>
+                <property name="seed" value="7"/>
+                <property name="version" value="0.1.0"/>
+                <property name="provider" value="native: postgres 15.14, redis-server 7.0.15 (no Docker daemon answers)"/>
+                <property name="system" value="linux x86_64"/>
+                <property name="cores" value="2"/>
+                <property name="durability" value="on (fsync, synchronous_commit and full_page_writes)"/>
+                <property name="replay" value="seaworthy run redis-failure --seed 7 --provider native"/>
+            </properties>
+            <testcase name="every WebSocket client ends with the true states" classname="redis-failure">
+                <error message="nobody watched anything" type="unknown">play it again: seaworthy run redis-failure --seed 7 --provider native</error>
+            </testcase>
+            <testcase name="nothing is said twice" classname="redis-failure"/>
+        </testsuite>
+        <testsuite name="clock-jump" tests="1" skipped="1" errors="0" failures="0" time="0.000">
+            <properties>
+                <property name="seed" value="7"/>
+                <property name="version" value="0.1.0"/>
+                <property name="provider" value="native: postgres 15.14, redis-server 7.0.15 (no Docker daemon answers)"/>
+                <property name="system" value="linux x86_64"/>
+                <property name="cores" value="2"/>
+                <property name="durability" value="on (fsync, synchronous_commit and full_page_writes)"/>
+                <property name="replay" value="seaworthy run clock-jump --seed 7"/>
+            </properties>
+            <testcase name="it can be played here" classname="clock-jump">
+                <skipped message="this machine&apos;s clock can&apos;t be changed: run it as root"/>
+            </testcase>
+        </testsuite>
+    </testsuites>
+    "#);
 }
 
 #[test]

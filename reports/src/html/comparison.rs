@@ -27,7 +27,7 @@ impl Comparison {
         };
         let body = html! {
             (circumstances(self))
-            @for pair in self.pairs.iter().take(MOST_SECTIONS) { (section(self, pair, &mut budget)) }
+            @for pair in self.pairs.iter().take(MOST_SECTIONS) { (budget.take(|| section(self, pair))) }
             @if self.pairs.len() > MOST_SECTIONS { p.note { "and " (self.pairs.len() - MOST_SECTIONS) " more scenarios" } }
         };
         page(&format!("Seaworthy: {} and {}", self.names[0], self.names[1]), &head, &body)
@@ -58,7 +58,7 @@ fn circumstances(comparison: &Comparison) -> Markup {
     }
 }
 
-fn section(comparison: &Comparison, pair: &Pair, budget: &mut Budget) -> Markup {
+fn section(comparison: &Comparison, pair: &Pair) -> Markup {
     let sides = comparison.sides(pair);
     let verdicts = sides.map(|side| side.map_or("missing", ScenarioRecord::verdict_word));
     let changed = comparison.changed_checks(pair);
@@ -78,7 +78,6 @@ fn section(comparison: &Comparison, pair: &Pair, budget: &mut Budget) -> Markup 
             }
         }
     };
-    let pictures = budget.take(|| pictures(sides));
     html! {
         section.card {
             div.title { h2 { (pair.name) } (badge(verdicts[0])) "→" (badge(verdicts[1])) }
@@ -92,7 +91,7 @@ fn section(comparison: &Comparison, pair: &Pair, budget: &mut Budget) -> Markup 
                     }
                 }
             }
-            (pictures)
+            (pictures(sides))
             (scrolled("Table of the measures of both runs, can be scrolled", &table))
         }
     }

@@ -17,10 +17,12 @@ const SCRIPT: &str = include_str!("script.js");
 /// The script that the page may run, and no other; a test in a browser fails when it is not this one.
 const SCRIPT_HASH: &str = "sha256-CCZXws3JHNhPpNhjuN7zMDih8oMdYhtF5318hMkmGTY=";
 
-/// Bytes that pictures, logs and long tables of a page may take together. What does not fit is left out, and the page says so.
-const BUDGET: usize = 1_400_000;
+/// Bytes that a page may have beside its frame. What does not fit is left out, and the page says so.
+const BUDGET: usize = 1_500_000;
+/// What is kept back for the words around a large part.
+const RESERVE: usize = 60_000;
 
-/// How much of a page may still be filled with what is large.
+/// How much of a page may still be filled.
 struct Budget {
     left: usize,
     spent: bool,
@@ -37,13 +39,29 @@ impl Budget {
         // are missing, and each would be drawn for nothing.
         if !self.spent {
             let part = part();
-            if let Some(left) = self.left.checked_sub(part.0.len()) {
-                self.left = left;
+            if self.left >= part.0.len() + RESERVE {
+                self.left -= part.0.len();
                 return part;
             }
             self.spent = true;
         }
         html! { p.note { "Left out, as this page is large enough: the log of the run has it." } }
+    }
+
+    /// A part that takes its own large parts from the budget, if there is room for its words.
+    fn around(&mut self, part: impl FnOnce(&mut Budget) -> Markup) -> Markup {
+        let before = self.left;
+        let part = part(self);
+        match before.checked_sub(part.0.len()) {
+            Some(left) => {
+                self.left = left;
+                part
+            }
+            None => {
+                (self.left, self.spent) = (0, true);
+                html! {}
+            }
+        }
     }
 }
 

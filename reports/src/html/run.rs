@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Rows of the summary, and scenarios with a section of their own.
-const MOST_ROWS: usize = 500;
+const MOST_ROWS: usize = 200;
 const MOST_SECTIONS: usize = 100;
 /// What did not hold is listed up to here.
 const MOST_WRONG: usize = 50;
@@ -20,19 +20,23 @@ impl Run {
         let run = self.as_logged();
         let mut budget = Budget::new();
         let scenarios = run.worst_first();
-        let sections: Vec<Markup> = scenarios
-            .iter()
-            .take(MOST_SECTIONS)
-            .map(|record| scenario(record, &anchor(&run, record), &mut budget))
+        let wrong = budget.take(|| wrong(&run, &scenarios));
+        let summary = budget.take(|| summary(&run, &scenarios));
+        let environment = budget.take(|| environment(&run));
+        let shown = scenarios.iter().take(MOST_SECTIONS);
+        let sections: Vec<Markup> = shown
+            .map(|record| budget.around(|budget| scenario(record, &anchor(&run, record), budget)))
+            .filter(|section| !section.0.is_empty())
             .collect();
+        let without = (scenarios.len() - sections.len()) as u64;
         let body = html! {
-            (wrong(&run, &scenarios))
-            (summary(&run, &scenarios))
+            (wrong)
+            (summary)
             @for section in &sections { (section) }
-            @if scenarios.len() > MOST_SECTIONS {
-                p.note { (several((scenarios.len() - MOST_SECTIONS) as u64, "more scenario")) " have no section here: the log of the run has them." }
+            @if without > 0 {
+                p.note { (several(without, "more scenario")) ", no worse than these: the log of the run has the rest." }
             }
-            (environment(&run))
+            (environment)
         };
         page(&format!("Seaworthy: {}, seed {}", run.verdict(), run.seed), &head(&run), &body)
     }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{Budget, badge, outcome_keys, plot, replay, scrolled, violation::violation};
 use crate::{
     operations::OutcomeKind,
-    plot::{histogram, resource},
+    plot::{Scale, histogram, overview as picture, resource},
     record::{ScenarioRecord, Status},
     resources::Series,
     words::{self, several},
@@ -16,11 +16,13 @@ const MOST_FAULTS: usize = 60;
 
 pub(super) fn scenario(record: &ScenarioRecord, anchor: &str, budget: &mut Budget) -> Markup {
     // What is worth most comes first, for as long as there is room.
+    let checks = budget.take(|| checks(record));
     let violations: Vec<Markup> =
         record.checks.iter().map(|check| violation(record, check, budget)).collect();
     let played = record.was_played() && record.operations.total().counts.total() > 0;
     let overview = if played { budget.take(|| overview(record)) } else { html!() };
     let spread = if played { budget.take(|| spread(record)) } else { html!() };
+    let numbers = if record.numbers.is_empty() { html!() } else { budget.take(|| numbers(record)) };
     let resources = if record.resources.is_empty() { html!() } else { budget.take(|| resources(record)) };
     html! {
         section.card aria-labelledby=(anchor) {
@@ -31,11 +33,11 @@ pub(super) fn scenario(record: &ScenarioRecord, anchor: &str, budget: &mut Budge
                 Status::Interrupted(why) => { p { strong { "Interrupted: " } (why) } }
                 Status::Played => {}
             }
-            (checks(record))
+            (checks)
             @for violation in &violations { (violation) }
             (overview)
             (spread)
-            (numbers(record))
+            (numbers)
             (resources)
             (replay(&record.replay))
         }
@@ -77,7 +79,7 @@ fn overview(record: &ScenarioRecord) -> Markup {
     html! {
         h3 { "Latency and rate over time" }
         figure {
-            (plot(&says, &record.to_svg()))
+            (plot(&says, &picture(record, &Scale::of([record]))))
             (outcome_keys(&OutcomeKind::ALL, !record.faults.is_empty()))
             figcaption { "Latency counts from the intended start, so that a stall hides nothing. Below it, operations per second by how they ended." }
         }
@@ -172,11 +174,9 @@ fn spread(record: &ScenarioRecord) -> Markup {
 
 fn numbers(record: &ScenarioRecord) -> Markup {
     html! {
-        @if !record.numbers.is_empty() {
-            h3 { "Numbers" }
-            dl.figures {
-                @for number in &record.numbers { div { dt { (number.name) } dd { (number.value) } } }
-            }
+        h3 { "Numbers" }
+        dl.figures {
+            @for number in &record.numbers { div { dt { (number.name) } dd { (number.value) } } }
         }
     }
 }

@@ -19,14 +19,18 @@ pub(super) fn violation(record: &ScenarioRecord, check: &Check, budget: &mut Bud
     if !check.is_wrong() || (check.story.is_empty() && focus.is_none()) {
         return html!();
     }
-    let around = focus.map_or_else(|| html!(), |focus| budget.take(|| around(record, check, focus)));
-    html! {
-        div class={ "focus" @if check.verdict == Verdict::Unknown { " unknown-focus" } } {
+    let story = budget.take(|| {
+        html! {
             h3 { (check.name) }
-            p { (check.detail) }
             @if !check.story.is_empty() {
                 ol.story { @for step in &check.story { li { (step) } } }
             }
+        }
+    });
+    let around = focus.map_or_else(|| html!(), |focus| budget.take(|| around(record, check, focus)));
+    html! {
+        div class={ "focus" @if check.verdict == Verdict::Unknown { " unknown-focus" } } {
+            (story)
             (around)
         }
     }

@@ -24,7 +24,10 @@ pub(crate) use resources::resource;
 pub(crate) use timeline::timeline;
 pub(crate) use trend::trend;
 
-use crate::{operations::OutcomeKind, record::ScenarioRecord};
+use crate::{
+    operations::OutcomeKind,
+    record::{Run, ScenarioRecord},
+};
 
 pub(crate) const INK: RGBColor = RGBColor(0x33, 0x41, 0x50);
 pub(crate) const SOFT: RGBColor = RGBColor(0x5D, 0x6B, 0x7A);
@@ -68,7 +71,8 @@ pub(crate) type Drawn = Result<(), Box<dyn std::error::Error>>;
 impl ScenarioRecord {
     /// Faults, latency and rate over time, as an SVG picture of its own.
     pub fn to_svg(&self) -> String {
-        overview(self, &Scale::of([self]))
+        let run = Run { scenarios: vec![self.clone()], ..Run::default() }.as_logged();
+        run.scenarios.iter().map(|record| overview(record, &Scale::of([record]))).collect()
     }
 }
 
