@@ -84,7 +84,8 @@ fn bytes(bytes: f64) -> String {
     const KIB: f64 = 1024.0;
     for (scale, unit) in [(KIB * KIB * KIB, "GiB"), (KIB * KIB, "MiB"), (KIB, "KiB")] {
         if bytes >= scale {
-            return format!("{:.1} {unit}", bytes / scale);
+            let number = format!("{:.1}", bytes / scale);
+            return format!("{} {unit}", number.trim_end_matches(".0"));
         }
     }
     format!("{bytes:.0} B")
@@ -125,5 +126,6 @@ mod tests {
         assert_eq!(date(1_700_000_000), "2023-11-14 22:13:20 UTC");
         assert_eq!(date(u64::MAX), "9999-12-31 23:59:59 UTC");
         assert_eq!(value(3.5 * 1024.0 * 1024.0, Unit::Bytes), "3.5 MiB");
+        assert_eq!(value(100.0 * 1024.0, Unit::Bytes), "100 KiB");
     }
 }

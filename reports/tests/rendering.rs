@@ -14,8 +14,8 @@ fn the_terminal_shows_a_table_then_what_did_not_hold_and_how_to_play_it_again() 
     ┌───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┐
     │ scenario        verdict     ok   refused   unknown   no answer       p50      p95      p99      max   faults     took │
     ╞═══════════════════════════════════════════════════════════════════════════════════════════════════════════════════════╡
-    │ worker-crash    violated   331        59         7           3   5.07 ms   333 ms   866 ms   3.00 s        4   13.4 s │
-    │ disk-full       held       282        35         1           2   4.82 ms   318 ms   866 ms   3.00 s        1   10.1 s │
+    │ worker-crash    violated   333        57         7           3   5.07 ms   333 ms   866 ms   3.00 s        4   13.4 s │
+    │ disk-full       held       284        33         1           2   4.82 ms   318 ms   866 ms   3.00 s        1   10.1 s │
     │ redis-failure   unknown      0         0         0           0         –        –        –        –        0    0.9 s │
     │ clock-jump      skipped      0         0         0           0         –        –        –        –        0    0.0 s │
     └───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
@@ -65,9 +65,9 @@ fn markdown_says_what_a_reviewer_needs_and_takes_no_markup_from_others() {
 
     | | Scenario | Operations | Ok | p50 | p99 | max | Faults | Took |
     |---|---|--:|--:|--:|--:|--:|--:|--:|
-    | ❌ | worker-crash | 400 | 82.75 % | 5.07 ms | 866 ms | 3.00 s | 4 | 13.4 s |
+    | ❌ | worker-crash | 400 | 83.25 % | 5.07 ms | 866 ms | 3.00 s | 4 | 13.4 s |
     | ❔ | redis-failure | 0 | – | – | – | – | 0 | 0.9 s |
-    | ✅ | disk-full | 320 | 88.12 % | 4.82 ms | 866 ms | 3.00 s | 1 | 10.1 s |
+    | ✅ | disk-full | 320 | 88.75 % | 4.82 ms | 866 ms | 3.00 s | 1 | 10.1 s |
     | ⏭ | clock-jump (skipped) | 0 | – | – | – | – | 0 | 0.0 s |
 
     ### worker-crash
@@ -289,7 +289,7 @@ fn json_says_verdicts_counts_and_quantiles() {
     let run: serde_json::Value = serde_json::from_str(&sample_run().to_json()).unwrap();
     assert_eq!((run["verdict"].as_str(), run["seed"].as_u64()), (Some("violated"), Some(7)));
     let scenario = &run["scenarios"][0];
-    assert_eq!(scenario["operations"]["ok"], 331);
+    assert_eq!(scenario["operations"]["ok"], 333);
     assert_eq!(scenario["operations"]["latency_ms"]["max"], 3_000.0);
     assert_eq!(scenario["checks"][1]["keys"][0], "order-0142");
     assert_eq!(
@@ -314,7 +314,7 @@ fn the_page_puts_verdicts_first_and_says_all_of_it_without_pictures() {
         "Latency and rate over time",
         "How latencies are spread",
         "Jobs taken back from dead workers",
-        "At most: postgres 82.2 MiB, redis 12.0 MiB, the shop 25.0 MiB.",
+        "At most: postgres 82.2 MiB, redis 12 MiB, the shop 25 MiB.",
         "seaworthy run worker-crash --seed 7 --provider native",
         "id=\"scenario-3\"",
         "id=\"scenario-2\"",

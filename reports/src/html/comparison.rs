@@ -99,7 +99,7 @@ fn section(comparison: &Comparison, pair: &Pair) -> Markup {
 
 /// Both on the same axes.
 fn pictures(sides: [Option<&ScenarioRecord>; 2]) -> Markup {
-    let scale = Scale::of(sides.into_iter().flatten());
+    let scale = Scale::of(sides.into_iter().flatten()).narrow();
     html! {
         div.pair.half {
             @for (letter, side) in ["A", "B"].into_iter().zip(sides) {

@@ -65,7 +65,7 @@ pub(crate) fn histogram(latencies: &Latencies) -> String {
             let Some(latency) = latencies.quantile(share) else { continue };
             let at = x(place(millis(latency)));
             let words = format!("{name} {}", words::latency(latency));
-            let width = text_width(&words, NORMAL) as i32 + 12;
+            let width = (text_width(&words, NORMAL) * 1.15) as i32 + 16;
             let row = row_ends.iter().position(|end| *end <= at).unwrap_or(row_ends.len() - 1);
             row_ends[row] = at + width;
             let y = 10 + 17 * row as i32;

@@ -36,9 +36,9 @@ pub(crate) const FAULT: RGBColor = RGBColor(0xA8, 0x5B, 0x4B);
 pub(crate) const SHADE: RGBColor = RGBColor(0xF6, 0xE9, 0xE4);
 /// Quantiles from the middle to the end: one hue, and the last ones stand out.
 pub(crate) const P50: RGBColor = RGBColor(0x1B, 0x4F, 0x72);
-pub(crate) const P95: RGBColor = RGBColor(0x2E, 0x86, 0xAB);
-pub(crate) const P99: RGBColor = RGBColor(0xC4, 0x5B, 0x12);
-pub(crate) const MAX: RGBColor = RGBColor(0x9A, 0xA7, 0xB3);
+pub(crate) const P95: RGBColor = RGBColor(0x24, 0x79, 0x9D);
+pub(crate) const P99: RGBColor = RGBColor(0xB5, 0x52, 0x0F);
+pub(crate) const MAX: RGBColor = RGBColor(0x64, 0x73, 0x82);
 /// Outcomes, told apart also by those who don't see red and green.
 pub(crate) const OK: RGBColor = RGBColor(0x3A, 0x7C, 0xA5);
 pub(crate) const FAILED: RGBColor = RGBColor(0xE0, 0x9F, 0x3E);
@@ -46,12 +46,12 @@ pub(crate) const UNKNOWN: RGBColor = RGBColor(0x8E, 0x6C, 0xB8);
 pub(crate) const TIMED_OUT: RGBColor = RGBColor(0xC0, 0x39, 0x3B);
 /// One per service.
 pub(crate) const SERVICES: [RGBColor; 6] = [
-    RGBColor(0x3B, 0x7D, 0xA6),
-    RGBColor(0xC4, 0x5B, 0x13),
-    RGBColor(0x3F, 0x8F, 0x6B),
-    RGBColor(0x8E, 0x6C, 0xB9),
-    RGBColor(0xA8, 0x8B, 0x2C),
-    RGBColor(0xB5, 0x5A, 0x7C),
+    RGBColor(0x35, 0x76, 0x9E),
+    RGBColor(0xB5, 0x52, 0x10),
+    RGBColor(0x33, 0x7A, 0x5A),
+    RGBColor(0x7E, 0x5C, 0xAB),
+    RGBColor(0x7F, 0x68, 0x15),
+    RGBColor(0xA8, 0x4E, 0x70),
 ];
 
 /// Pixels of every picture's width. Its text is of the size of the page's small print when the page is as wide as a desk's screen.
@@ -78,9 +78,13 @@ impl ScenarioRecord {
 
 /// A picture of this height. Drawing into a string fails for no reason that we know; a report without a picture is still a report.
 fn picture(height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> String {
+    picture_of(WIDTH, height, draw)
+}
+
+fn picture_of(width: u32, height: u32, draw: impl FnOnce(&Area<'_>) -> Drawn) -> String {
     let mut svg = String::new();
     let drawn = {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
         draw(&area).and_then(|()| Ok(area.present()?))
     };
     match drawn {

@@ -17,7 +17,7 @@ use plotters::{
 
 use super::{
     Area, Drawn, FAULT, GUTTER, LINE, MARGIN, MAX, NORMAL, P50, P95, P99, SHADE, SMALL, SOFT, WIDTH, bold,
-    colour_of, latency_label, millis, picture, seconds_label, text, text_width, time_marks,
+    colour_of, latency_label, millis, picture_of, seconds_label, text, text_width, time_marks,
 };
 use crate::{
     operations::{OutcomeKind, Slice},
@@ -34,6 +34,8 @@ const FOOT: u32 = 26;
 /// The ends of the axes. Runs that are compared share them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
+    /// Pixels from left to right.
+    width: u32,
     seconds: f64,
     /// Milliseconds, powers of ten.
     latency: (f64, f64),
@@ -42,7 +44,7 @@ pub(crate) struct Scale {
 
 impl Scale {
     pub(crate) fn of<'a>(records: impl IntoIterator<Item = &'a ScenarioRecord>) -> Self {
-        let mut scale = Scale { seconds: 1.0, latency: (1.0, 10.0), rate: 1.0 };
+        let mut scale = Scale { width: WIDTH, seconds: 1.0, latency: (1.0, 10.0), rate: 1.0 };
         for record in records {
             let healed = record.faults.iter().map(|fault| fault.to).max().unwrap_or_default();
             scale.seconds = scale.seconds.max(record.operations.end().max(healed).as_secs_f64());
@@ -60,6 +62,11 @@ impl Scale {
 }
 
 impl Scale {
+    /// The same axes in a picture that has room beside another one.
+    pub(crate) fn narrow(self) -> Self {
+        Scale { width: 540, ..self }
+    }
+
     /// The end of the axis of time.
     pub(super) fn seconds(&self) -> f64 {
         self.seconds
@@ -70,7 +77,7 @@ impl Scale {
 pub(crate) fn overview(record: &ScenarioRecord, scale: &Scale) -> String {
     let lanes = lanes(&record.faults);
     let lanes_height = if lanes.is_empty() { 0 } else { LANE * lanes.len() as u32 + 10 };
-    picture(lanes_height + LATENCY + RATE + FOOT, |area| {
+    picture_of(scale.width, lanes_height + LATENCY + RATE + FOOT, |area| {
         let slices = record.operations.for_drawing();
         let (top, rest) = area.split_vertically(lanes_height);
         let (middle, bottom) = rest.split_vertically(LATENCY);
@@ -95,7 +102,7 @@ fn lanes(faults: &[FaultWindow]) -> Vec<&str> {
 
 fn draw_lanes(area: &Area<'_>, record: &ScenarioRecord, lanes: &[&str], scale: &Scale) -> Drawn {
     let x = |at: Duration| {
-        let wide = f64::from(WIDTH - GUTTER - MARGIN);
+        let wide = f64::from(scale.width - GUTTER - MARGIN);
         (f64::from(GUTTER) + at.as_secs_f64() / scale.seconds * wide).round() as i32
     };
     for (number, lane) in lanes.iter().enumerate() {
@@ -109,13 +116,16 @@ fn draw_lanes(area: &Area<'_>, record: &ScenarioRecord, lanes: &[&str], scale: &
         let middle = (top + bottom) / 2;
         let name = crate::text::bounded(lane, 13);
         area.draw(&Text::new(name, (GUTTER as i32 - 10, middle), text(NORMAL, SOFT, HPos::Right)))?;
-        area.draw(&PathElement::new([(x(Duration::ZERO), middle), ((WIDTH - MARGIN) as i32, middle)], LINE))?;
+        area.draw(&PathElement::new(
+            [(x(Duration::ZERO), middle), ((scale.width - MARGIN) as i32, middle)],
+            LINE,
+        ))?;
         for (place, fault) in mine.iter().enumerate() {
             let (from, to) = (x(fault.from), x(fault.to).max(x(fault.from) + 3));
             area.draw(&Rectangle::new([(from, top + 2), (to, bottom - 2)], FAULT.filled()))?;
             // Its name where there is room: beside it, before the next one begins.
             let width = text_width(&fault.fault, SMALL) as i32 + 8;
-            let free = mine.get(place + 1).map_or((WIDTH - 4) as i32, |next| x(next.from));
+            let free = mine.get(place + 1).map_or((scale.width - 4) as i32, |next| x(next.from));
             if to + width <= free {
                 area.draw(&Text::new(fault.fault.clone(), (to + 6, middle), bold(SMALL, FAULT, HPos::Left)))?;
             }
@@ -143,9 +153,9 @@ fn draw_latency(area: &Area<'_>, record: &ScenarioRecord, slices: &[Slice], scal
         mark *= 10.0;
     }
     let mut names = Vec::new();
-    // Where a slice has few operations these lie on each other: the wide one below then still shows beside the narrow one.
+    // Where a slice has few operations these lie on each other: p99's halo still shows below p95, and the dots of the maximum above both.
     for (share, name, colour, width) in
-        [(0.99, "p99", P99, 4), (0.95, "p95", P95, 2), (0.5, "p50", P50, 2), (1.0, "max", MAX, 0)]
+        [(0.99, "p99", P99, 2), (0.95, "p95", P95, 2), (0.5, "p50", P50, 2), (1.0, "max", MAX, 0)]
     {
         let mut line: Vec<(f64, f64)> = Vec::new();
         let mut ended = Duration::ZERO;
@@ -170,7 +180,7 @@ fn draw_latency(area: &Area<'_>, record: &ScenarioRecord, slices: &[Slice], scal
     let mut free = highest;
     for (y, name, colour) in names {
         let y = y.max(free);
-        label_bold(area, name, ((WIDTH - MARGIN) as i32 + 8, y), colour)?;
+        label_bold(area, name, ((scale.width - MARGIN) as i32 + 8, y), colour)?;
         free = y + 15;
     }
     Ok(())
@@ -180,10 +190,13 @@ fn draw_latency(area: &Area<'_>, record: &ScenarioRecord, slices: &[Slice], scal
 fn draw_line(chart: &mut Latency<'_>, line: &mut Vec<(f64, f64)>, colour: RGBColor, width: u32) -> Drawn {
     let line = std::mem::take(line);
     if width == 0 {
-        chart.draw_series(line.into_iter().map(|point| Circle::new(point, 2, colour.filled())))?;
+        chart.draw_series(line.into_iter().map(|point| Circle::new(point, 3, colour.filled())))?;
     } else if let [alone] = line[..] {
         chart.draw_series([Circle::new(alone, width + 1, colour.filled())])?;
     } else if line.len() > 1 {
+        if colour == P99 {
+            chart.draw_series([PathElement::new(line.clone(), P99.mix(0.28).stroke_width(8))])?;
+        }
         chart.draw_series([PathElement::new(line, colour.stroke_width(width))])?;
     }
     Ok(())
@@ -220,7 +233,7 @@ fn draw_rate(area: &Area<'_>, record: &ScenarioRecord, slices: &[Slice], scale: 
             }
         }
     }
-    for mark in time_marks(0.0, scale.seconds, 10) {
+    for mark in time_marks(0.0, scale.seconds, scale.width as usize / 90) {
         let (x, y) = chart.backend_coord(&(mark, 0.0));
         label(area, seconds_label(mark, 0.0, scale.seconds), (x, y + 16), SOFT, HPos::Center)?;
     }
