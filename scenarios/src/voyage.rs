@@ -16,7 +16,8 @@ use seaworthy_harness::{
     App, Counts, Error, History, Load, Operation, Outcome, PeakMemory, Postgres, ProviderChoice, Redis,
     Stack, check,
     reports::{
-        FaultWindow, Number, OutcomeKind, Resources, ScenarioRecord, SingleOperation, Status, Unit, Verdict,
+        FaultWindow, LogLine, Number, OutcomeKind, Resources, ScenarioRecord, SingleOperation, Status, Unit,
+        Verdict,
     },
 };
 use seaworthy_queue::Stats;
@@ -192,7 +193,9 @@ impl Voyage {
         record.checks.push(check::none("no process ended by itself", &ended));
         if record.verdict() != Verdict::Held {
             record.keep_operations(history.operations().iter().map(single));
-            record.keep_logs(logs::since(&stack, begun).await.into_iter());
+            let lines = logs::since(&stack, begun).await.into_iter();
+            record
+                .keep_logs(lines.map(|line| LogLine { service: on_page(&line.service).to_owned(), ..line }));
         }
         record.resources = connections.into_inner().unwrap_or_else(PoisonError::into_inner);
         for series in memory.samples().series() {

@@ -79,6 +79,10 @@ fn row(
     let colour = colour_of(single.outcome);
     let thick = if concerned { 4 } else { 2 };
     area.draw(&Rectangle::new([(from, y - thick), (to.max(from + 2), y + thick)], colour.filled()))?;
+    // Not yet at the end of the time that is shown.
+    if to >= RIGHT {
+        return Ok(());
+    }
     // How it ended, for those who don't see the colour: a dot, a ring, or a cross for no answer.
     match single.outcome {
         OutcomeKind::Ok => area.draw(&Circle::new((to, y), thick, colour.filled()))?,
