@@ -13,6 +13,8 @@ use crate::history::{History, Outcome};
 
 /// Items that a violated check names at most.
 const NAMED: usize = 3;
+/// Items whose operations the report looks for.
+const FOLLOWED: usize = 20;
 
 /// Everything that was acknowledged is there in the end.
 pub fn nothing_lost<T: Eq + Hash + Display>(name: &str, acknowledged: &[T], present: &HashSet<T>) -> Check {
@@ -24,7 +26,8 @@ pub fn nothing_lost<T: Eq + Hash + Display>(name: &str, acknowledged: &[T], pres
     if lost.is_empty() {
         return Check::new(name, Verdict::Held, format!("all {total} are there"));
     }
-    Check::new(name, Verdict::Violated, format!("{} of {total} are missing: {}", lost.len(), first(&lost)))
+    let detail = format!("{} of {total} are missing: {}", lost.len(), first(&lost));
+    about(Check::new(name, Verdict::Violated, detail), lost)
 }
 
 /// Nothing happened twice.
@@ -38,7 +41,8 @@ pub fn nothing_twice<T: Eq + Hash + Display>(name: &str, happened: &[T]) -> Chec
     if twice.is_empty() {
         return Check::new(name, Verdict::Held, format!("{} happened, each once", happened.len()));
     }
-    Check::new(name, Verdict::Violated, format!("{} happened more than once: {}", twice.len(), first(&twice)))
+    let detail = format!("{} happened more than once: {}", twice.len(), first(&twice));
+    about(Check::new(name, Verdict::Violated, detail), twice)
 }
 
 /// Every operation got an answer, good or bad, within its deadline.
@@ -47,9 +51,12 @@ pub fn all_answered(name: &str, history: &History, deadline: Duration) -> Check 
     if operations.is_empty() || history.dropped() > 0 {
         return Check::new(name, Verdict::Unknown, "the history is empty or incomplete");
     }
-    let late: Vec<_> = operations
+    let late_operations: Vec<_> = operations
         .iter()
         .filter(|operation| operation.outcome == Outcome::TimedOut || operation.latency() > deadline)
+        .collect();
+    let late: Vec<_> = late_operations
+        .iter()
         .map(|operation| format!("{} at {:.3} s", operation.key, operation.intended.as_secs_f64()))
         .collect();
     if late.is_empty() {
@@ -61,7 +68,11 @@ pub fn all_answered(name: &str, history: &History, deadline: Duration) -> Check 
     let late_ones: Vec<&String> = late.iter().collect();
     let detail =
         format!("{} of {} had no answer in time: {}", late.len(), operations.len(), first(&late_ones));
-    Check::new(name, Verdict::Violated, detail)
+    let check = Check::new(name, Verdict::Violated, detail);
+    late_operations
+        .iter()
+        .take(FOLLOWED)
+        .fold(check, |check, operation| check.at(operation.intended).about(&operation.key))
 }
 
 /// Every watcher ended with the true state of what it watched: pairs of (key, seen, true).
@@ -81,11 +92,9 @@ pub fn final_states_agree<T: PartialEq + Display>(name: &str, states: &[(String,
         return Check::new(name, Verdict::Held, format!("all {} watched states are true", states.len()));
     }
     let named: Vec<&String> = wrong.iter().collect();
-    Check::new(
-        name,
-        Verdict::Violated,
-        format!("{} of {} are wrong: {}", wrong.len(), states.len(), first(&named)),
-    )
+    let detail = format!("{} of {} are wrong: {}", wrong.len(), states.len(), first(&named));
+    let keys = states.iter().filter(|(_, seen, truth)| seen.as_ref() != Some(truth)).map(|(key, ..)| key);
+    about(Check::new(name, Verdict::Violated, detail), keys)
 }
 
 /// Something took no longer than its limit; `None` means that it never came to an end.
@@ -119,6 +128,11 @@ pub fn none(name: &str, found: &[String]) -> Check {
 pub fn exercised(name: &str, times: u64, what: &str) -> Check {
     let verdict = if times > 0 { Verdict::Held } else { Verdict::Unknown };
     Check::new(name, verdict, format!("{times} {what}"))
+}
+
+/// With the keys of these, so that the report can look at what happened around them.
+fn about<T: Display>(check: Check, items: impl IntoIterator<Item = T>) -> Check {
+    items.into_iter().take(FOLLOWED).fold(check, |check, item| check.about(item.to_string()))
 }
 
 fn first<T: Display>(items: &[&T]) -> String {

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use seaworthy_reports::{Resources, Unit};
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{Service, Stack};
@@ -21,12 +22,20 @@ pub struct PeakMemory {
     task: JoinHandle<()>,
 }
 
-type Peaks = Mutex<BTreeMap<String, u64>>;
+type Peaks = Mutex<Seen>;
+
+#[derive(Debug)]
+struct Seen {
+    since: Instant,
+    peaks: BTreeMap<String, u64>,
+    samples: Resources,
+}
 
 impl PeakMemory {
     /// Looks at the services that the stack has now, until [`end`](Self::end) or a drop.
     pub fn watch(stack: &Stack) -> Self {
-        let (services, peaks) = (stack.all(), Arc::<Peaks>::default());
+        let seen = Seen { since: Instant::now(), peaks: BTreeMap::new(), samples: Resources::default() };
+        let (services, peaks) = (stack.all(), Arc::new(Mutex::new(seen)));
         let task = tokio::spawn(keep_looking(services.clone(), peaks.clone()));
         PeakMemory { services, peaks, task }
     }
@@ -37,7 +46,12 @@ impl PeakMemory {
         // It holds the services, which are to be gone with their stack.
         let _ = (&mut self.task).await;
         look(&self.services, &self.peaks).await;
-        std::mem::take(&mut *lock(&self.peaks))
+        std::mem::take(&mut lock(&self.peaks).peaks)
+    }
+
+    /// The memory of every service over the time since [`watch`](Self::watch).
+    pub fn samples(&self) -> Resources {
+        lock(&self.peaks).samples.clone()
     }
 }
 
@@ -57,13 +71,15 @@ async fn keep_looking(services: Vec<Service>, peaks: Arc<Peaks>) {
 async fn look(services: &[Service], peaks: &Peaks) {
     for service in services {
         if let Some(bytes) = service.memory().await {
-            let mut peaks = lock(peaks);
-            let peak = peaks.entry(service.name().to_owned()).or_default();
+            let mut seen = lock(peaks);
+            let at = seen.since.elapsed();
+            seen.samples.sample(at, service.name(), "memory", Unit::Bytes, bytes as f64);
+            let peak = seen.peaks.entry(service.name().to_owned()).or_default();
             *peak = bytes.max(*peak);
         }
     }
 }
 
-fn lock(peaks: &Peaks) -> MutexGuard<'_, BTreeMap<String, u64>> {
+fn lock(peaks: &Peaks) -> MutexGuard<'_, Seen> {
     peaks.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,13 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    focus::{LogLine, SingleOperation},
+    operations::{Operations, OutcomeKind},
+    resources::Resources,
+    seconds,
+};
+
 /// The outcome of a check. Ordered: the worst of several is the outcome of them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,12 +49,45 @@ pub struct Check {
     pub verdict: Verdict,
     /// How we know.
     pub detail: String,
+    /// When it was seen that it did not, from the scenario's start. The report looks closely at the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "seconds::list")]
+    pub moments: Vec<Duration>,
+    /// The keys of the operations that it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// The few steps, in order, that show it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub story: Vec<String>,
 }
 
 impl Check {
     /// A check that came to this verdict.
     pub fn new(name: impl Into<String>, verdict: Verdict, detail: impl Into<String>) -> Self {
-        Check { name: name.into(), verdict, detail: detail.into() }
+        let (name, detail) = (name.into(), detail.into());
+        Check { name, verdict, detail, moments: Vec::new(), keys: Vec::new(), story: Vec::new() }
+    }
+
+    /// Whether it is worth a reader's time before others: it did not hold, or could not tell.
+    pub(crate) fn is_wrong(&self) -> bool {
+        self.verdict != Verdict::Held
+    }
+
+    /// Adds a moment at which it was seen that something did not hold.
+    pub fn at(mut self, moment: Duration) -> Self {
+        self.moments.push(moment);
+        self
+    }
+
+    /// Adds the key of an operation that it is about.
+    pub fn about(mut self, key: impl Into<String>) -> Self {
+        self.keys.push(key.into());
+        self
+    }
+
+    /// Adds a step of the story that shows it.
+    pub fn step(mut self, step: impl Into<String>) -> Self {
+        self.story.push(step.into());
+        self
     }
 }
 
@@ -66,33 +106,6 @@ pub struct FaultWindow {
     pub to: Duration,
 }
 
-/// How an operation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OutcomeKind {
-    /// It took effect.
-    Ok,
-    /// It was refused.
-    Failed,
-    /// The client can't know.
-    Unknown,
-    /// No answer came in time.
-    TimedOut,
-}
-
-/// One operation, as a point of the latency plot.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// When it should have begun, from the scenario's start.
-    #[serde(with = "seconds")]
-    pub at: Duration,
-    /// From then to its end.
-    #[serde(with = "seconds")]
-    pub latency: Duration,
-    /// How it ended.
-    pub outcome: OutcomeKind,
-}
-
 /// A count or a time that the summary names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Number {
@@ -100,6 +113,13 @@ pub struct Number {
     pub name: String,
     /// The value, with its unit.
     pub value: String,
+}
+
+impl Number {
+    /// A value with its name.
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Number { name: name.into(), value: value.into() }
+    }
 }
 
 /// What happened to a scenario.
@@ -111,10 +131,12 @@ pub enum Status {
     Played,
     /// This machine or provider can't inject its faults; the text says why, and what to do.
     Skipped(String),
+    /// It ended before its time; the text says why. What it has shown until then counts, and it has not held.
+    Interrupted(String),
 }
 
 /// One scenario of a run.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScenarioRecord {
     /// Its name.
     pub name: String,
@@ -128,10 +150,15 @@ pub struct ScenarioRecord {
     pub faults: Vec<FaultWindow>,
     /// Counts and times worth a look.
     pub numbers: Vec<Number>,
-    /// Every operation.
-    pub samples: Vec<Sample>,
+    /// What clients did, counted.
+    pub operations: Operations,
+    /// Single operations around violations; see [`keep_operations`](Self::keep_operations).
+    pub singles: Vec<SingleOperation>,
+    /// What services logged around violations; see [`keep_logs`](Self::keep_logs).
+    pub logs: Vec<LogLine>,
+    /// What services used over time.
+    pub resources: Resources,
     /// How long it took, start and end of its services included.
-    #[serde(with = "seconds")]
     pub took: Duration,
     /// The command that plays it again.
     pub replay: String,
@@ -143,22 +170,33 @@ impl ScenarioRecord {
         ScenarioRecord { name: name.into(), summary: summary.into(), ..Self::default() }
     }
 
-    /// The worst verdict of its checks; unknown when there is none.
+    /// The worst verdict of its checks; unknown when there is none, and at best when it was interrupted.
     pub fn verdict(&self) -> Verdict {
-        self.checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Unknown)
+        let worst = self.checks.iter().map(|check| check.verdict).max().unwrap_or(Verdict::Unknown);
+        match self.status {
+            Status::Interrupted(_) => worst.max(Verdict::Unknown),
+            _ => worst,
+        }
+    }
+
+    /// Whether it was played, if only in part.
+    pub fn was_played(&self) -> bool {
+        !matches!(self.status, Status::Skipped(_))
+    }
+
+    /// The verdict in a word, or `skipped`.
+    pub fn verdict_word(&self) -> &'static str {
+        if self.was_played() { self.verdict().as_str() } else { "skipped" }
     }
 
     /// How many operations ended like this.
-    pub fn count(&self, outcome: OutcomeKind) -> usize {
-        self.samples.iter().filter(|sample| sample.outcome == outcome).count()
+    pub fn count(&self, outcome: OutcomeKind) -> u64 {
+        self.operations.total().counts.of(outcome)
     }
 
-    /// The latency that this share of answered operations did not exceed, between 0 and 1; `None` without any.
+    /// The latency that this share of operations did not exceed, between 0 and 1, within 0.4 %; `None` without any.
     pub fn latency_quantile(&self, share: f64) -> Option<Duration> {
-        let mut latencies: Vec<Duration> = self.samples.iter().map(|sample| sample.latency).collect();
-        latencies.sort();
-        let rank = (share * latencies.len() as f64).ceil() as usize;
-        latencies.get(rank.saturating_sub(1)).copied()
+        self.operations.total().latencies.quantile(share)
     }
 }
 
@@ -173,10 +211,13 @@ pub struct Environment {
     pub cores: usize,
     /// Whether Postgres wrote durably.
     pub durability: String,
+    /// What else had a version, and which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<Number>,
 }
 
 /// A run of scenarios.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Run {
     /// The version of Seaworthy that made it.
     pub version: String,
@@ -188,49 +229,39 @@ pub struct Run {
     pub environment: Environment,
     /// Its scenarios, in the order in which they were played.
     pub scenarios: Vec<ScenarioRecord>,
+    /// Its log ends before the run did: the runner was killed, or still runs.
+    pub cut_short: bool,
 }
 
 impl Run {
-    /// The worst verdict of the scenarios that were played; unknown when none was.
+    /// The worst verdict of the scenarios that were played; unknown when none was, and at best when the run was cut short.
     pub fn verdict(&self) -> Verdict {
-        let played = self.scenarios.iter().filter(|scenario| scenario.status == Status::Played);
-        played.map(ScenarioRecord::verdict).max().unwrap_or(Verdict::Unknown)
+        let played = self.scenarios.iter().filter(|scenario| scenario.was_played());
+        let worst = played.map(ScenarioRecord::verdict).max().unwrap_or(Verdict::Unknown);
+        if self.cut_short { worst.max(Verdict::Unknown) } else { worst }
     }
 
-    /// The record as JSON, pretty-printed.
-    ///
-    /// # Panics
-    ///
-    /// Never: every part of a record has a JSON form.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a record has a JSON form")
+    /// The scenarios, the worst first, and as they were played where they are alike.
+    pub(crate) fn worst_first(&self) -> Vec<&ScenarioRecord> {
+        let mut scenarios: Vec<&ScenarioRecord> = self.scenarios.iter().collect();
+        scenarios.sort_by_key(|scenario| (!scenario.was_played(), std::cmp::Reverse(scenario.verdict())));
+        scenarios
     }
 
-    /// Reads a record back.
-    ///
-    /// # Errors
-    ///
-    /// When the text is not a record.
-    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
-    }
-}
-
-/// Durations as seconds, rounded to microseconds: readable, and short.
-mod seconds {
-    use super::{Deserialize, Duration};
-
-    pub(super) fn serialize<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(duration.as_micros() as f64 / 1e6)
-    }
-
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(from)?;
-        let micros = (seconds * 1e6).round();
-        if (0.0..1e15).contains(&micros) {
-            Ok(Duration::from_micros(micros as u64))
-        } else {
-            Err(serde::de::Error::custom(format!("{seconds} is not a number of seconds from 0 to a billion")))
-        }
+    /// A sentence that sums it up.
+    pub(crate) fn sentence(&self) -> String {
+        use crate::words::several;
+        let played: Vec<_> = self.scenarios.iter().filter(|scenario| scenario.was_played()).collect();
+        let held = played.iter().filter(|scenario| scenario.verdict() == Verdict::Held).count();
+        let skipped = self.scenarios.len() - played.len();
+        let operations = played.iter().map(|scenario| scenario.operations.total().counts.total()).sum();
+        let faults = played.iter().map(|scenario| scenario.faults.len() as u64).sum();
+        let of = several(played.len() as u64, "scenario");
+        let skipped = if skipped > 0 { format!(" {skipped} could not be played.") } else { String::new() };
+        format!(
+            "{held} of {of} held, under {} and {}.{skipped}",
+            several(faults, "fault"),
+            several(operations, "operation"),
+        )
     }
 }

@@ -14,6 +14,7 @@
 pub mod cli;
 mod disk_full;
 mod graceful_restart;
+mod logs;
 mod orders;
 mod postgres_connection_loss;
 mod redis_failure;

@@ -51,6 +51,12 @@ impl Truth {
         .await
     }
 
+    /// How many clients are connected to the server.
+    pub(crate) async fn connections(&self) -> Result<i64, sqlx::Error> {
+        let counted = "select count(*) from pg_stat_activity where backend_type = 'client backend'";
+        sqlx::query_scalar(counted).fetch_one(&self.pool).await
+    }
+
     /// What the queue counts.
     pub(crate) async fn queue(&self) -> Result<Stats, seaworthy_queue::Error> {
         Queue::new(self.pool.clone()).stats().await

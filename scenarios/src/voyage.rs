@@ -7,7 +7,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::future::join_all;
@@ -15,15 +15,18 @@ use seaworthy_factories::{Factory, Seed};
 use seaworthy_harness::{
     App, Counts, Error, History, Load, Operation, Outcome, PeakMemory, Postgres, ProviderChoice, Redis,
     Stack, check,
-    reports::{FaultWindow, Number, OutcomeKind, Sample, ScenarioRecord, Status},
+    reports::{
+        FaultWindow, LogLine, Number, OutcomeKind, Resources, ScenarioRecord, SingleOperation, Status, Unit,
+        Verdict,
+    },
 };
 use seaworthy_queue::Stats;
 use seaworthy_shop::Bug;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::{
-    Evidence, Scenario,
+    Evidence, Scenario, logs,
     orders::{Customer, OrderFactory},
     regular::Regular,
     truth::{Canary, Truth},
@@ -46,6 +49,8 @@ const REST_LIMIT: Duration = Duration::from_secs(30);
 const NEWS_LIMIT: Duration = Duration::from_secs(5);
 /// What the shop's supervisor says when a new process has taken over.
 const TAKEN_OVER: &str = "a new process serves";
+/// How long Postgres may take to say how many connections it has; there is no sample while it is broken.
+const CONNECTIONS_LIMIT: Duration = Duration::from_millis(300);
 /// A pause between two looks at the truth.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -110,7 +115,8 @@ impl Voyage {
 
         let memory = PeakMemory::watch(&stack);
         let schedule = scenario.schedule(self.seed);
-        let history = History::start();
+        let (history, begun) = (History::start(), SystemTime::now());
+        let connections = Mutex::new(Resources::default());
         let lookups = History::start();
         let watchers: Vec<Watcher> = (0..WATCHERS).map(|_| Watcher::start(&shop_url)).collect();
         let customer = Customer::new(&shop_url, DEADLINE);
@@ -151,6 +157,10 @@ impl Voyage {
             loop {
                 let faults = faults_on.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 progress(Progress { elapsed: history.now(), counts: history.counts(), faults });
+                if let Ok(Ok(number)) = timeout(CONNECTIONS_LIMIT, truth.connections()).await {
+                    let mut resources = connections.lock().unwrap_or_else(PoisonError::into_inner);
+                    resources.sample(history.now(), "postgres", "connections", Unit::Count, number as f64);
+                }
                 sleep(Duration::from_secs(1)).await;
             }
         };
@@ -181,6 +191,18 @@ impl Voyage {
         let ended = ended(&stack).await;
         let mut record = outcome.judge(scenario, postgres).await.map_err(postgres_failed)?;
         record.checks.push(check::none("no process ended by itself", &ended));
+        if record.verdict() != Verdict::Held {
+            record.keep_operations(history.operations().iter().map(single));
+            let lines = logs::since(&stack, begun).await.into_iter();
+            record
+                .keep_logs(lines.map(|line| LogLine { service: on_page(&line.service).to_owned(), ..line }));
+        }
+        record.resources = connections.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for series in memory.samples().series() {
+            for (at, value) in series.points() {
+                record.resources.sample(*at, on_page(&series.service), &series.resource, series.unit, *value);
+            }
+        }
         record
             .numbers
             .extend(memory.end().await.into_iter().map(|(service, bytes)| peak_memory(&service, bytes)));
@@ -228,10 +250,14 @@ fn processes(lines: &[String]) -> usize {
 }
 
 fn peak_memory(service: &str, bytes: u64) -> Number {
-    // What the stack calls `websocket` is the shop's server.
-    let service = if service == "websocket" { "the shop" } else { service };
+    let service = on_page(service);
     let mib = bytes as f64 / (1024.0 * 1024.0);
     Number { name: format!("Peak memory of {service}"), value: format!("{mib:.1} MiB") }
+}
+
+/// The name of a service in the report: what the stack calls `websocket` is the shop's server.
+fn on_page(service: &str) -> &str {
+    if service == "websocket" { "the shop" } else { service }
 }
 
 /// The services that are not running, and why.
@@ -353,8 +379,10 @@ impl Outcomes<'_> {
             let value = "off: nothing of Postgres is broken here".to_owned();
             record.numbers.push(Number { name: "Durability of Postgres".to_owned(), value });
         }
-        record.samples = self.history.operations().iter().map(sample).collect();
-        record.samples.sort_by_key(|sample| sample.at);
+        for operation in self.history.operations() {
+            let outcome = outcome_kind(&operation.outcome);
+            record.operations.record(&operation.kind, operation.intended, operation.latency(), outcome);
+        }
         record.faults = self.windows;
         Ok(record)
     }
@@ -439,14 +467,29 @@ fn refusals(operations: &[Operation]) -> Vec<(String, usize)> {
     times
 }
 
-fn sample(operation: &Operation) -> Sample {
-    let outcome = match operation.outcome {
+fn single(operation: &Operation) -> SingleOperation {
+    let why = match &operation.outcome {
+        Outcome::Ok => String::new(),
+        Outcome::Failed(why) | Outcome::Unknown(why) => why.clone(),
+        Outcome::TimedOut => "no answer in time".to_owned(),
+    };
+    SingleOperation {
+        kind: operation.kind.clone(),
+        key: operation.key.clone(),
+        at: operation.intended,
+        latency: operation.latency(),
+        outcome: outcome_kind(&operation.outcome),
+        why,
+    }
+}
+
+fn outcome_kind(outcome: &Outcome) -> OutcomeKind {
+    match outcome {
         Outcome::Ok => OutcomeKind::Ok,
         Outcome::Failed(_) => OutcomeKind::Failed,
         Outcome::Unknown(_) => OutcomeKind::Unknown,
         Outcome::TimedOut => OutcomeKind::TimedOut,
-    };
-    Sample { at: operation.intended, latency: operation.latency(), outcome }
+    }
 }
 
 fn postgres_failed(source: sqlx::Error) -> Error {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::unistd::Uid;
-use seaworthy_harness::reports::Run;
+use seaworthy_harness::reports::{Check, Run, ScenarioRecord, Verdict};
 
 fn seaworthy(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
@@ -315,18 +315,68 @@ fn run_writes_a_report_that_reads_back_and_prints_the_record() {
         "{said}"
     );
 
-    let written = fs::read_to_string(Path::new(&report).join("run.json")).unwrap();
+    let file = |name: &str| fs::read_to_string(Path::new(&report).join(name)).unwrap();
     assert!(
-        String::from_utf8_lossy(&output.stdout).trim_end() == written,
+        String::from_utf8_lossy(&output.stdout) == file("run.json"),
         "the record on standard output is another one"
     );
-    let run = Run::from_json(&written).unwrap();
-    assert_eq!((run.seed, run.scenarios.len()), (11, 1));
+    let run = Run::from_log(&file("events.jsonl")).unwrap();
+    assert_eq!((run.seed, run.scenarios.len(), run.cut_short), (11, 1, false));
     assert!(run.environment.durability.starts_with("on"));
     assert_eq!(run.scenarios[0].replay, "seaworthy run redis-failure --seed 11 --provider native");
-    let page = fs::read_to_string(Path::new(&report).join("index.html")).unwrap();
-    assert!(page == run.to_html(), "the page is made from the record alone");
-    for outside in ["src=\"", "@import", "<link", "<script"] {
+    assert!(run.scenarios[0].resources.series().any(|series| series.resource == "memory"));
+    let renderings =
+        [("html", "index.html"), ("markdown", "report.md"), ("junit", "junit.xml"), ("json", "run.json")];
+    for (format, written) in renderings {
+        let again = seaworthy(&["report", "render", &report, "--format", format]).output().unwrap();
+        assert!(again.status.success(), "{}", stderr(&again));
+        assert!(again.stdout == file(written).as_bytes(), "{format} is made from the log alone");
+    }
+    let page = file("index.html");
+    for outside in ["src=\"", "@import", "<link", "url("] {
         assert!(!page.contains(outside), "the page needs something else: {outside}");
     }
+}
+
+#[test]
+fn report_renders_compares_and_follows_the_logs_of_runs() {
+    let folder = Folder::new("logs");
+    for (name, seed) in [("monday", 1), ("tuesday", 2)] {
+        let mut scenario = ScenarioRecord::new("disk-full", "The disk fills up.");
+        scenario.checks.push(Check::new("nothing is lost", Verdict::Held, "all 3 are there"));
+        let run = Run { seed, started_at: seed, scenarios: vec![scenario], ..Run::default() };
+        fs::create_dir(folder.0.join(name)).unwrap();
+        fs::write(folder.0.join(name).join("events.jsonl"), run.to_log()).unwrap();
+    }
+    let (monday, tuesday) =
+        (format!("{}/monday", folder.path()), format!("{}/tuesday/events.jsonl", folder.path()));
+    let said = |args: &[&str]| {
+        let output = seaworthy(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(said(&["report", "render", &monday]).contains("held: 1 of 1 scenario held"));
+    assert!(said(&["report", "compare", &monday, &tuesday]).contains("Seed: 1 → 2"));
+    let page = format!("{}/trend.html", folder.path());
+    assert_eq!(said(&["report", "trend", folder.path(), "--format", "html", "--output", &page]), "");
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("2 of 2 runs held.") && page.contains(">monday<"), "{page}");
+}
+
+#[test]
+fn a_log_that_can_not_be_read_is_named() {
+    let folder = Folder::new("no-logs");
+    let (missing, other) = (format!("{}/missing", folder.path()), format!("{}/other.jsonl", folder.path()));
+    fs::write(&other, "{}\n").unwrap();
+    check(&mut seaworthy(&["report", "render", &missing]), 2, &[&missing, "seaworthy run --report"]);
+    check(&mut seaworthy(&["report", "render", folder.path()]), 2, &["events.jsonl"]);
+    check(&mut seaworthy(&["report", "render", &other]), 2, &[&other, "no event log", "run-started"]);
+    check(
+        &mut seaworthy(&["report", "trend", folder.path()]),
+        2,
+        &["left out", "other.jsonl", "no log of a run"],
+    );
+    check(&mut seaworthy(&["report", "trend", &missing]), 2, &[&missing]);
+    let junit = ["report", "compare", &other, &other, "--format", "junit"];
+    check(&mut seaworthy(&junit), 2, &["junit is a form for one run"]);
 }

@@ -1,9 +1,10 @@
-//! The `seaworthy` command: `doctor`, `up`, `down`, `list` and `run`.
+//! The `seaworthy` command: `doctor`, `up`, `down`, `list`, `run` and `report`.
 //!
 //! Exit codes: 0 all held, 1 something that must hold did not (or could not be judged), 2 wrong usage, 3 the environment:
 //! a service could not be started, 130 after Ctrl-C.
 
 mod doctor;
+mod report;
 mod run;
 mod up;
 
@@ -57,6 +58,8 @@ enum Command {
     List,
     /// Play scenarios and write a report.
     Run(run::Run),
+    /// Render the report of a run again, compare two runs, or look at many.
+    Report(report::Report),
 }
 
 /// Runs the command that the process was started with.
@@ -106,6 +109,7 @@ async fn execute(command: Command) -> Exit {
             }
             Err(error) => environment(&error),
         },
+        Command::Report(report) => report.execute(),
         Command::List => {
             for scenario in scenario::scenarios() {
                 println!("{:<26} {}", scenario.name, scenario.summary);
@@ -130,6 +134,11 @@ async fn interrupted() {
 /// The provider of a `--provider` option, else of the environment.
 fn provider(option: Option<&str>) -> Result<ProviderChoice, String> {
     option.map_or_else(ProviderChoice::from_env, str::parse)
+}
+
+/// Whether colours are welcome on a terminal, by the convention of <https://no-color.org>.
+fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn usage(error: &str) -> Exit {

@@ -1,20 +1,19 @@
 //! `seaworthy run`: plays scenarios and writes the report.
 
 use std::{
-    fs,
-    io::{IsTerminal, Write},
+    fs::{self, File},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::Args;
-use comfy_table::{Table, presets};
 use seaworthy_harness::{
     ProviderChoice,
-    reports::{self, Environment, OutcomeKind, ScenarioRecord, Status, Verdict},
+    reports::{self, Environment, LogWriter, Number, ScenarioRecord, Status, Verdict},
 };
 
-use super::{Exit, environment, provider, usage};
+use super::{Exit, environment, provider, report::LOG, usage, wants_colour};
 use crate::{Progress, Scenario, Voyage, find, scenarios};
 
 /// Play scenarios and write a report.
@@ -45,43 +44,53 @@ impl Run {
         };
         // Before anything is played: a run whose report can't be written is a run for nothing.
         if let Err(error) = fs::create_dir_all(&self.report) {
-            return environment(&format!(
-                "the report can't be written to {}: {error}",
-                self.report.display()
-            ));
+            return unwritable(&self.report, &error);
         }
         let named = !chosen.is_empty();
         let chosen = if named { chosen } else { scenarios().to_vec() };
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-        let run = match play(&chosen, provider, seed).await {
+        let played = match play(&chosen, provider, seed, &self.report).await {
             Ok(run) => run,
             Err(exit) => return exit,
         };
-        if let Err(error) = write_report(&run, &self.report) {
-            return environment(&format!(
-                "the report can't be written to {}: {error}",
-                self.report.display()
-            ));
-        }
+        let run = match write_report(&played, &self.report) {
+            Ok(run) => run,
+            Err(error) => return unwritable(&self.report, &error),
+        };
         if self.json {
-            println!("{}", run.to_json());
-            eprintln!("{}", summary(&run));
+            print!("{}", run.to_json());
+            eprint!("{}", run.to_terminal(io::stderr().is_terminal() && wants_colour()));
         } else {
-            println!("{}", summary(&run));
+            print!("{}", run.to_terminal(io::stdout().is_terminal() && wants_colour()));
         }
         eprintln!("report: {}", self.report.join("index.html").display());
         exit_of(&run, named)
     }
 }
 
-async fn play(chosen: &[Scenario], provider: ProviderChoice, seed: u64) -> Result<reports::Run, Exit> {
+fn unwritable(folder: &Path, error: &io::Error) -> Exit {
+    environment(&format!("the report can't be written to {}: {error}", folder.display()))
+}
+
+/// Plays the scenarios. The log grows with each of them, so that a run that is killed leaves what it has shown.
+async fn play(
+    chosen: &[Scenario],
+    provider: ProviderChoice,
+    seed: u64,
+    report: &Path,
+) -> Result<reports::Run, Exit> {
     let program = std::env::current_exe().map_err(|error| environment(&error))?;
-    let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut run = reports::Run {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        seed,
+        environment: machine(),
+        ..reports::Run::default()
+    };
     eprintln!("seed {seed}");
     let voyage = Voyage { program, provider, seed, bug: None };
     let mut line = ProgressLine::new();
-    let mut records = Vec::new();
-    let mut provider_line = String::new();
+    let mut log = None;
     for scenario in chosen {
         line.show(&format!("{:<26} starting its services", scenario.name));
         let played = voyage.play(scenario, |progress| line.show(&describe(scenario, &progress))).await;
@@ -89,28 +98,43 @@ async fn play(chosen: &[Scenario], provider: ProviderChoice, seed: u64) -> Resul
             line.end();
             environment(&format!("{} could not be played: {}: {error}", scenario.name, error.code()))
         })?;
-        if provider_line.is_empty() && !played.provider.is_empty() {
-            provider_line = played.provider;
-            line.keep(&format!("provider {provider_line}"));
+        if run.environment.provider.is_empty() && !played.provider.is_empty() {
+            run.environment.provider = played.provider;
+            line.keep(&format!("provider {}", run.environment.provider));
         }
         line.keep(&outcome_line(&played.record));
-        records.push(played.record);
+        run.scenarios.push(played.record);
+        append(&mut log, &run, report).map_err(|error| {
+            line.end();
+            unwritable(report, &error)
+        })?;
     }
     line.end();
-    Ok(reports::Run {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at,
-        seed,
-        environment: Environment {
-            provider: provider_line,
-            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
-            durability:
-                "on (fsync, synchronous_commit and full_page_writes), unless a scenario says otherwise"
-                    .to_owned(),
-        },
-        scenarios: records,
-    })
+    Ok(run)
+}
+
+/// Writes the latest scenario to the log, which begins when the provider is known, or was not needed.
+fn append(log: &mut Option<LogWriter<File>>, run: &reports::Run, report: &Path) -> io::Result<()> {
+    let log = match log {
+        Some(log) => log,
+        None => log.insert(LogWriter::start(File::create(report.join(LOG))?, run)?),
+    };
+    run.scenarios.last().map_or(Ok(()), |latest| log.scenario(latest))
+}
+
+/// Where the run takes place, as far as that is known before a service runs.
+fn machine() -> Environment {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.trim();
+    let versions = if kernel.is_empty() { Vec::new() } else { vec![Number::new("Kernel", kernel)] };
+    Environment {
+        provider: String::new(),
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        cores: std::thread::available_parallelism().map_or(0, usize::from),
+        durability: "on (fsync, synchronous_commit and full_page_writes), unless a scenario says otherwise"
+            .to_owned(),
+        versions,
+    }
 }
 
 fn describe(scenario: &Scenario, progress: &Progress) -> String {
@@ -130,7 +154,7 @@ fn describe(scenario: &Scenario, progress: &Progress) -> String {
 fn outcome_line(record: &ScenarioRecord) -> String {
     match &record.status {
         Status::Skipped(why) => format!("{:<26} skipped: {why}", record.name),
-        Status::Played => {
+        Status::Played | Status::Interrupted(_) => {
             let wrong = record.checks.iter().filter(|check| check.verdict != Verdict::Held);
             let wrong: Vec<String> = wrong
                 .map(|check| format!("\n  {}: {}: {}", check.verdict, check.name, check.detail))
@@ -146,59 +170,19 @@ fn outcome_line(record: &ScenarioRecord) -> String {
     }
 }
 
-/// A table with a line per scenario.
-fn summary(run: &reports::Run) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header([
-        "scenario",
-        "verdict",
-        "ok",
-        "refused",
-        "unknown",
-        "no answer",
-        "p50",
-        "p99",
-        "drained",
-        "faults",
-    ]);
-    for record in &run.scenarios {
-        let quantile = |share| {
-            let latency = record.latency_quantile(share);
-            latency.map_or_else(String::new, |latency| format!("{:.1} ms", latency.as_secs_f64() * 1e3))
-        };
-        let verdict = match record.status {
-            Status::Played => record.verdict().to_string(),
-            Status::Skipped(_) => "skipped".to_owned(),
-        };
-        let drained = record.numbers.iter().find(|number| number.name.contains("drained"));
-        table.add_row([
-            record.name.clone(),
-            verdict,
-            record.count(OutcomeKind::Ok).to_string(),
-            record.count(OutcomeKind::Failed).to_string(),
-            record.count(OutcomeKind::Unknown).to_string(),
-            record.count(OutcomeKind::TimedOut).to_string(),
-            quantile(0.5),
-            quantile(0.99),
-            drained.map_or_else(String::new, |number| number.value.clone()),
-            record.faults.len().to_string(),
-        ]);
-    }
-    table
-}
-
-/// The page, the record, and the plots as pictures of their own.
-fn write_report(run: &reports::Run, folder: &Path) -> std::io::Result<()> {
-    let json = run.to_json();
-    fs::write(folder.join("run.json"), &json)?;
-    // Rendered from what was written, which rounds times, so that the page can be made again from the record.
-    let run = reports::Run::from_json(&json)?;
+/// The log, and its renderings beside it.
+fn write_report(run: &reports::Run, folder: &Path) -> io::Result<reports::Run> {
+    fs::write(folder.join(LOG), run.to_log())?;
+    // Rendered from what was written, so that each of them can be made again from the log.
+    let run = reports::Run::read_log(File::open(folder.join(LOG))?).map_err(io::Error::other)?;
+    fs::write(folder.join("run.json"), run.to_json())?;
     fs::write(folder.join("index.html"), run.to_html())?;
+    fs::write(folder.join("report.md"), run.to_markdown())?;
+    fs::write(folder.join("junit.xml"), run.to_junit())?;
     for record in run.scenarios.iter().filter(|record| record.status == Status::Played) {
         fs::write(folder.join(format!("{}.svg", record.name)), record.to_svg())?;
     }
-    Ok(())
+    Ok(run)
 }
 
 /// A scenario that was asked for by name and could not be played is a failure of the environment; among all of them, it is
