@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use seaworthy_factories::{Factory, Seed};
 use seaworthy_harness::{
     App, Counts, Error, History, Load, Operation, Outcome, PeakMemory, Postgres, ProviderChoice, Redis,
-    Stack, check,
+    Schedule, Stack, check,
     reports::{
         FaultWindow, LogLine, Number, OutcomeKind, Resources, ScenarioRecord, SingleOperation, Status, Unit,
         Verdict,
@@ -65,6 +65,8 @@ pub struct Voyage {
     pub seed: u64,
     /// A bug to plant, in a program that was built with bugs.
     pub bug: Option<Bug>,
+    /// The faults, instead of those that the seed gives.
+    pub schedule: Option<Schedule>,
 }
 
 /// A look at a scenario while it is played.
@@ -114,7 +116,7 @@ impl Voyage {
         let canary = Canary::connect(&stack.postgres().direct_url()).await.map_err(postgres_failed)?;
 
         let memory = PeakMemory::watch(&stack);
-        let schedule = scenario.schedule(self.seed);
+        let schedule = self.schedule.clone().unwrap_or_else(|| scenario.schedule(self.seed));
         let (history, begun) = (History::start(), SystemTime::now());
         let connections = Mutex::new(Resources::default());
         let lookups = History::start();

@@ -380,3 +380,65 @@ fn a_log_that_can_not_be_read_is_named() {
     let junit = ["report", "compare", &other, &other, "--format", "junit"];
     check(&mut seaworthy(&junit), 2, &["junit is a form for one run"]);
 }
+
+#[test]
+fn what_can_not_be_played_again_is_named() {
+    let folder = Folder::new("again");
+    let schedule = folder.0.join("schedule.json");
+    fs::write(&schedule, r#"{"events":[{"at_ms":0,"lasts_ms":9,"target":"redis","fault":"dwon"}]}"#).unwrap();
+    let schedule = schedule.to_str().unwrap();
+    check(&mut seaworthy(&["replay", folder.path()]), 2, &["events.jsonl", "No such file"]);
+    check(
+        &mut seaworthy(&["run", "redis-failure", "--schedule", schedule]),
+        2,
+        &["unknown variant `dwon`", "`down`"],
+    );
+    check(&mut seaworthy(&["run", "--schedule", schedule]), 2, &["unknown variant"]);
+    fs::write(schedule, "{\"events\":[]}").unwrap();
+    check(&mut seaworthy(&["run", "--schedule", schedule]), 2, &["a schedule is for one scenario"]);
+
+    let mut run = Run { seed: 7, ..Run::default() };
+    run.environment.provider = "native: Postgres 15 and Redis 7".to_owned();
+    for (name, verdict) in [("worker-crash", Verdict::Held), ("redis-failure", Verdict::Held)] {
+        let mut record = ScenarioRecord::new(name, "plays");
+        record.checks = vec![Check::new("nothing is lost", verdict, "all is there")];
+        run.scenarios.push(record);
+    }
+    fs::write(folder.0.join("events.jsonl"), run.to_log()).unwrap();
+    check(
+        &mut seaworthy(&["shrink", folder.path()]),
+        2,
+        &["no scenario of the run was violated", "worker-crash, redis-failure"],
+    );
+    check(&mut seaworthy(&["shrink", folder.path(), "--scenario", "x"]), 2, &["no scenario `x`"]);
+    let held = ["shrink", folder.path(), "--scenario", "redis-failure"];
+    check(&mut seaworthy(&held), 2, &["redis-failure was not violated in that run"]);
+}
+
+/// The shop with a bug that shows whenever connections to Postgres break, and a schedule of one fault.
+#[test]
+fn a_run_that_failed_is_played_again_with_its_own_faults() {
+    let folder = Folder::new("replayed");
+    let report = folder.0.join("report");
+    let report = report.to_str().unwrap();
+    let schedule = folder.0.join("schedule.json");
+    fs::write(&schedule, r#"{"events":[{"at_ms":500,"lasts_ms":300,"target":"postgres","fault":"reset"}]}"#)
+        .unwrap();
+    let schedule = schedule.to_str().unwrap();
+    let run = ["run", "postgres-connection-loss", "--seed", "7", "--schedule", schedule, "--report", report];
+    let with_bug = |args: &[&str]| {
+        let mut command = seaworthy(args);
+        command.env("SHOP_BUG", "acknowledge-before-commit").env("SEAWORTHY_PROVIDER", "native");
+        command
+    };
+    check(&mut with_bug(&run), 1, &["violated", "every accepted order is fulfilled"]);
+    let output = with_bug(&["replay", report]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}{}", stderr(&output));
+    assert!(
+        said.contains("every accepted order is fulfilled") && said.contains("1 of 1 plays were violated"),
+        "{said}"
+    );
+    let saved = fs::read_to_string(folder.0.join("report/postgres-connection-loss.schedule.json")).unwrap();
+    assert!(saved.contains("\"at_ms\":500"), "{saved}");
+}

@@ -17,7 +17,7 @@ async fn every_scenario_holds_in_containers() {
         return eprintln!("the container tests are skipped: {error}");
     }
     let program = env!("CARGO_BIN_EXE_seaworthy").into();
-    let voyage = Voyage { program, provider: ProviderChoice::Docker, seed: 7, bug: None };
+    let voyage = Voyage { program, provider: ProviderChoice::Docker, seed: 7, bug: None, schedule: None };
     // What a build has just written must not hold up what Postgres writes.
     nix::unistd::sync();
     let all = scenarios();

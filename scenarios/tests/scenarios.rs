@@ -18,7 +18,8 @@ async fn play(name: &str, bug: Option<Bug>) -> ScenarioRecord {
     let places = if name == "graceful-restart" { 4 } else { 1 };
     let _places = PLACES.acquire_many(places).await.unwrap();
     let program = env!("CARGO_BIN_EXE_seaworthy").into();
-    let voyage = Voyage { program, provider: ProviderChoice::from_env().unwrap(), seed: SEED, bug };
+    let voyage =
+        Voyage { program, provider: ProviderChoice::from_env().unwrap(), seed: SEED, bug, schedule: None };
     let record = voyage.play(&find(name).unwrap(), |_| {}).await.unwrap().record;
     assert_eq!(record.status, Status::Played);
     record

@@ -1,8 +1,9 @@
-//! The `seaworthy` command: `doctor`, `up`, `down`, `list`, `run` and `report`.
+//! The `seaworthy` command: `doctor`, `up`, `down`, `list`, `run`, `replay`, `shrink` and `report`.
 //!
 //! Exit codes: 0 all held, 1 something that must hold did not (or could not be judged), 2 wrong usage, 3 the environment:
 //! a service could not be started, 130 after Ctrl-C.
 
+mod again;
 mod doctor;
 mod report;
 mod run;
@@ -58,6 +59,10 @@ enum Command {
     List,
     /// Play scenarios and write a report.
     Run(run::Run),
+    /// Play a run's faults again, and say how often it ends the same way.
+    Replay(again::Replay),
+    /// Find the least of a run's faults that still makes it fail.
+    Shrink(again::ShrinkRun),
     /// Render the report of a run again, compare two runs, or look at many.
     Report(report::Report),
 }
@@ -98,6 +103,8 @@ async fn execute(command: Command) -> Exit {
         Command::Doctor(doctor) => doctor.execute().await,
         Command::Up(up) => up.execute().await,
         Command::Run(run) => run.execute().await,
+        Command::Replay(replay) => replay.execute().await,
+        Command::Shrink(shrink) => shrink.execute().await,
         Command::Down => match seaworthy_harness::take_down() {
             Ok(0) => {
                 println!("no stack of yours is shared by tests now");

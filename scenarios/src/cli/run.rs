@@ -9,12 +9,17 @@ use std::{
 
 use clap::Args;
 use seaworthy_harness::{
-    ProviderChoice,
+    ProviderChoice, Schedule,
     reports::{self, Environment, LogWriter, Number, ScenarioRecord, Status, Verdict},
 };
 
 use super::{Exit, environment, provider, report::LOG, usage, wants_colour};
 use crate::{Progress, Scenario, Voyage, find, scenarios};
+
+/// The name of the file in a report that has the faults of a scenario.
+pub(super) fn schedule_file(scenario: &str) -> String {
+    format!("{scenario}.schedule.json")
+}
 
 /// Play scenarios and write a report.
 #[derive(Debug, Args)]
@@ -27,6 +32,9 @@ pub(crate) struct Run {
     /// Where the services come from: auto, docker, native or external.
     #[arg(long)]
     provider: Option<String>,
+    /// A file with the faults, instead of those that the seed gives; for one scenario.
+    #[arg(long)]
+    schedule: Option<PathBuf>,
     /// The folder for the report.
     #[arg(long, default_value = "target/seaworthy/report")]
     report: PathBuf,
@@ -42,6 +50,13 @@ impl Run {
             (Ok(chosen), Ok(provider)) => (chosen, provider),
             (Err(error), _) | (_, Err(error)) => return usage(&error),
         };
+        let schedule = match self.schedule.as_deref().map(Schedule::load).transpose() {
+            Ok(schedule) => schedule,
+            Err(error) => return usage(&error.to_string()),
+        };
+        if schedule.is_some() && chosen.len() != 1 {
+            return usage("a schedule is for one scenario: name it");
+        }
         // Before anything is played: a run whose report can't be written is a run for nothing.
         if let Err(error) = fs::create_dir_all(&self.report) {
             return unwritable(&self.report, &error);
@@ -49,7 +64,7 @@ impl Run {
         let named = !chosen.is_empty();
         let chosen = if named { chosen } else { scenarios().to_vec() };
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-        let played = match play(&chosen, provider, seed, &self.report).await {
+        let played = match play(&chosen, (provider, seed, schedule), &self.report).await {
             Ok(run) => run,
             Err(exit) => return exit,
         };
@@ -75,8 +90,7 @@ fn unwritable(folder: &Path, error: &io::Error) -> Exit {
 /// Plays the scenarios. The log grows with each of them, so that a run that is killed leaves what it has shown.
 async fn play(
     chosen: &[Scenario],
-    provider: ProviderChoice,
-    seed: u64,
+    (provider, seed, schedule): (ProviderChoice, u64, Option<Schedule>),
     report: &Path,
 ) -> Result<reports::Run, Exit> {
     let program = std::env::current_exe().map_err(|error| environment(&error))?;
@@ -88,11 +102,13 @@ async fn play(
         ..reports::Run::default()
     };
     eprintln!("seed {seed}");
-    let voyage = Voyage { program, provider, seed, bug: None };
+    let voyage = Voyage { program, provider, seed, bug: None, schedule };
     let mut line = ProgressLine::new();
     let mut log = None;
     for scenario in chosen {
         line.show(&format!("{:<26} starting its services", scenario.name));
+        let faults = voyage.schedule.clone().unwrap_or_else(|| scenario.schedule(seed));
+        faults.save(&report.join(schedule_file(scenario.name))).map_err(|error| environment(&error))?;
         let played = voyage.play(scenario, |progress| line.show(&describe(scenario, &progress))).await;
         let played = played.map_err(|error| {
             line.end();

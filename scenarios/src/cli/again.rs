@@ -1,0 +1,211 @@
+//! `seaworthy replay` and `seaworthy shrink`: a run's schedule again, and the least of it that still fails.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use seaworthy_harness::{
+    ProviderChoice, Rate, Schedule, Shrink, Trial,
+    reports::{Run, ScenarioRecord, Verdict},
+};
+
+use super::{Exit, environment, report::LOG, run::schedule_file, usage};
+use crate::{Scenario, Voyage, find};
+
+/// Play a run's faults again, and say how often it ends the same way.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    what: What,
+    /// How often to play it.
+    #[arg(long, default_value_t = 1)]
+    times: u32,
+}
+
+/// Find the least of a run's faults that still makes it fail.
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkRun {
+    #[command(flatten)]
+    what: What,
+    /// How often schedules are played at most.
+    #[arg(long, default_value_t = 200)]
+    plays: u32,
+}
+
+#[derive(Debug, Args)]
+struct What {
+    /// The folder of the run's report.
+    #[arg(default_value = "target/seaworthy/report")]
+    run: PathBuf,
+    /// The scenario, where the run has several that failed.
+    #[arg(long)]
+    scenario: Option<String>,
+    /// Where the services come from; by itself, from where the run had them.
+    #[arg(long)]
+    provider: Option<String>,
+}
+
+/// One scenario of a run, ready to be played again.
+struct Again {
+    scenario: Scenario,
+    schedule: Schedule,
+    /// The checks that were violated.
+    violated: BTreeSet<String>,
+    voyage: Voyage,
+}
+
+impl Replay {
+    pub(crate) async fn execute(self) -> Exit {
+        let again = match self.what.find() {
+            Ok(again) => again,
+            Err(why) => return usage(&why),
+        };
+        let mut rate = Rate::default();
+        let mut last = Exit::Held;
+        for number in 1..=self.times.max(1) {
+            let record = match again.play(&again.schedule).await {
+                Ok(record) => record,
+                Err(why) => return environment(&why),
+            };
+            let violated = violations(&record);
+            rate.plays += 1;
+            rate.fails += u32::from(!violated.is_empty());
+            let names = violated.into_iter().collect::<Vec<_>>().join("; ");
+            println!(
+                "play {number}: {}{}{names}",
+                record.verdict(),
+                if names.is_empty() { "" } else { ": " }
+            );
+            last = if record.verdict() == Verdict::Held { Exit::Held } else { Exit::Violated };
+        }
+        println!("{} of {} plays were violated", rate.fails, rate.plays);
+        if rate.fails > 0 { Exit::Violated } else { last }
+    }
+}
+
+impl ShrinkRun {
+    pub(crate) async fn execute(self) -> Exit {
+        let again = match self.what.find() {
+            Ok(again) => again,
+            Err(why) => return usage(&why),
+        };
+        if again.violated.is_empty() {
+            return usage(&format!(
+                "{} was not violated in that run: there is nothing to shrink",
+                again.scenario.name
+            ));
+        }
+        eprintln!(
+            "looking for the least of {} faults with which it still fails",
+            again.schedule.events.len()
+        );
+        let shrunk = Shrink::default()
+            .most_plays(self.plays)
+            .run(&again.schedule, |schedule| again.trial(schedule))
+            .await;
+        let Some(shrunk) = shrunk else {
+            println!(
+                "the run's faults did not make it fail again: try `seaworthy replay --times 10` to see how often they do"
+            );
+            return Exit::Held;
+        };
+        for step in &shrunk.steps {
+            println!(
+                "{:>3} faults, on for {:>7.1?}  failed {} of {}  {}",
+                step.events, step.total, step.rate.fails, step.rate.plays, step.change
+            );
+        }
+        let file = self.what.folder().join(format!("{}.shrunk.json", again.scenario.name));
+        if let Err(error) = shrunk.schedule.save(&file) {
+            return environment(&error);
+        }
+        let given_up = if shrunk.gave_up { ", when the plays came to their limit" } else { "" };
+        println!(
+            "{} faults are enough{given_up}; they failed {} of {} plays ({} plays in all)\n{}\nagain: seaworthy run {} --seed {} --schedule {}",
+            shrunk.schedule.events.len(),
+            shrunk.rate.fails,
+            shrunk.rate.plays,
+            shrunk.plays,
+            shrunk.schedule.to_json().trim_end(),
+            again.scenario.name,
+            again.voyage.seed,
+            file.display(),
+        );
+        Exit::Violated
+    }
+}
+
+impl Again {
+    async fn play(&self, schedule: &Schedule) -> Result<ScenarioRecord, String> {
+        let voyage = Voyage { schedule: Some(schedule.clone()), ..self.voyage.clone() };
+        let played = voyage.play(&self.scenario, |_| {}).await;
+        played
+            .map(|played| played.record)
+            .map_err(|error| format!("{} could not be played: {error}", self.scenario.name))
+    }
+
+    /// A smaller schedule does not exercise all that the whole one did, so only what was violated counts.
+    async fn trial(&self, schedule: Schedule) -> Trial {
+        match self.play(&schedule).await {
+            Ok(record) if !violations(&record).is_disjoint(&self.violated) => Trial::Fails,
+            Ok(_) => Trial::Passes,
+            Err(why) => {
+                eprintln!("seaworthy: {why}");
+                Trial::Void
+            }
+        }
+    }
+}
+
+impl What {
+    fn folder(&self) -> &Path {
+        if self.run.is_dir() { &self.run } else { self.run.parent().unwrap_or(Path::new("")) }
+    }
+
+    fn find(&self) -> Result<Again, String> {
+        let log = if self.run.is_dir() { self.run.join(LOG) } else { self.run.clone() };
+        let wrong = |why: String| format!("{}: {why}", log.display());
+        let file = File::open(&log).map_err(|error| wrong(error.to_string()))?;
+        let run = Run::read_log(file).map_err(|error| wrong(error.to_string()))?;
+        let record = self.record(&run)?;
+        let scenario = find(&record.name)?;
+        let file = self.folder().join(schedule_file(scenario.name));
+        let schedule = if file.is_file() {
+            Schedule::load(&file).map_err(|error| error.to_string())?
+        } else {
+            scenario.schedule(run.seed)
+        };
+        let took = run.environment.provider.split([' ', ':']).next().unwrap_or_default();
+        let provider: ProviderChoice = self.provider.as_deref().unwrap_or(took).parse()?;
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let voyage = Voyage { program, provider, seed: run.seed, bug: None, schedule: None };
+        Ok(Again { scenario, schedule, violated: violations(record), voyage })
+    }
+
+    fn record<'a>(&self, run: &'a Run) -> Result<&'a ScenarioRecord, String> {
+        let names = || run.scenarios.iter().map(|record| record.name.as_str()).collect::<Vec<_>>().join(", ");
+        if let Some(name) = &self.scenario {
+            let found = run.scenarios.iter().find(|record| record.name == *name);
+            return found.ok_or_else(|| format!("the run has no scenario `{name}`; it has {}", names()));
+        }
+        let mut failed = run.scenarios.iter().filter(|record| record.verdict() == Verdict::Violated);
+        match (failed.next(), failed.next(), run.scenarios.as_slice()) {
+            (Some(one), None, _) | (None, _, [one]) => Ok(one),
+            (None, ..) => {
+                Err(format!("no scenario of the run was violated; name one with --scenario: {}", names()))
+            }
+            _ => Err(format!(
+                "several scenarios of the run were violated; name one with --scenario: {}",
+                names()
+            )),
+        }
+    }
+}
+
+fn violations(record: &ScenarioRecord) -> BTreeSet<String> {
+    let violated = record.checks.iter().filter(|check| check.verdict == Verdict::Violated);
+    violated.map(|check| check.name.clone()).collect()
+}
