@@ -296,14 +296,14 @@ mod tests {
             let needs = |schedule: &Schedule| has(schedule, "a", Fault::Kill) && has(schedule, "b", Fault::Down);
             prop_assume!(needs(&schedule));
             let mut random = ChaCha8Rng::seed_from_u64(seed);
-            let shrunk = block_on(Shrink::default().miss(0.001).run(&schedule, |played| {
+            let shrunk = block_on(Shrink::default().miss(0.001).most_plays(10_000).run(&schedule, |played| {
                 let fails = needs(&played) && !random.random_bool(flakiness);
                 async move { if fails { Trial::Fails } else { Trial::Passes } }
             }));
             let shrunk = shrunk.unwrap();
             prop_assert!(shrunk.schedule.events.len() <= 3, "{:?}", shrunk.schedule);
             prop_assert!(needs(&shrunk.schedule));
-            prop_assert!(shrunk.rate.share() > 0.3 && shrunk.steps.len() > 1 && !shrunk.gave_up);
+            prop_assert!(shrunk.rate.fails > 0 && shrunk.steps.len() > 1 && !shrunk.gave_up);
             prop_assert!(shrunk.steps.is_sorted_by(|one, next| one.events >= next.events));
         }
     }

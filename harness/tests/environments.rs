@@ -135,7 +135,7 @@ mod with_proptest {
 /// Runs one of this program's ignored tests, and gives what it printed and whether it passed.
 fn play(test: &str, settings: &[(&str, &str)]) -> (String, bool) {
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
+        .args(["--exact", test, "--include-ignored", "--nocapture"])
         .envs(settings.iter().copied())
         .env("RUST_BACKTRACE", "0")
         .env_remove("NEXTEST")
@@ -277,6 +277,18 @@ fn what_is_wrong_with_a_test_is_said_in_words() {
     }
 }
 
+#[seaworthy_harness::test(isolation = "server")]
+async fn a_server_of_its_own_has_no_roles_of_others(env: Env) {
+    let db = env.postgres().await;
+    let roles: Vec<String> =
+        sqlx::query_scalar("select rolname::text from pg_roles where not starts_with(rolname, 'pg_')")
+            .fetch_all(&*db)
+            .await
+            .unwrap();
+    assert_eq!(roles.len(), 1, "{roles:?}");
+    db.execute("create role captain").await.unwrap();
+}
+
 #[seaworthy_harness::test(durability = "on")]
 async fn a_durable_server_is_the_tests_own_and_survives_a_kill(env: Env) {
     let db = env.postgres().await;
@@ -327,9 +339,25 @@ async fn the_outcomes_are_the_same_on_servers_that_run_already_and_nothing_else_
         ("SEAWORTHY_POSTGRES_URL", postgres.clone()),
         ("SEAWORTHY_REDIS_URL", redis.clone()),
     ];
-    // A server that is not ours has no log for us, and can't be killed.
-    let skipped = ["a_failing_test_says", "a_durable_server"];
-    tokio::task::spawn_blocking(move || replay(&settings, &skipped)).await.unwrap();
+    // A server that is not ours has no log for us, and can be neither killed nor cleaned.
+    let own_server = "a_server_of_its_own_has_no_roles_of_others";
+    let skipped = ["a_failing_test_says", "a_durable_server", own_server];
+    admin.execute("create role theirs").await.unwrap();
+    tokio::task::spawn_blocking(move || {
+        replay(&settings, &skipped);
+        for _ in 0..2 {
+            let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+            let (said, passed) = play(own_server, &settings);
+            assert!(!passed && said.contains("others may use the server"), "{said}");
+        }
+    })
+    .await
+    .unwrap();
+    let roles: i64 = sqlx::query_scalar("select count(*) from pg_roles where rolname = 'theirs'")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(roles, 1);
 
     let give_up = Instant::now() + Duration::from_secs(20);
     loop {

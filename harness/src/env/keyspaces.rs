@@ -2,21 +2,15 @@
 //!
 //! A logical database would not do: channels know nothing of them, and neither do scripts, settings and users.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 
+use super::turns::{Turn, Turns};
 use crate::{
     Error, lock,
     shared::{Record, Shared},
     spec::{Redis, Spec},
-    stack::new_id,
 };
 
 /// How long a Redis may take for an answer while it is made ready for a test.
@@ -27,7 +21,7 @@ const LOGICAL: u32 = 16;
 /// The Redis servers of a shared stack.
 pub(super) struct Keyspaces {
     shared: Arc<Shared>,
-    folder: PathBuf,
+    turns: Turns,
 }
 
 /// A Redis that is ours until this is dropped.
@@ -35,13 +29,20 @@ pub(super) struct Keyspaces {
 pub(super) struct Keyspace {
     pub(super) record: Record,
     pub(super) database: String,
-    _lock: File,
+    _held: Held,
+}
+
+/// What is ours: a server, or a logical database of one.
+#[derive(Debug)]
+enum Held {
+    Server(#[allow(dead_code, reason = "held for its lock")] Turn),
+    Logical(#[allow(dead_code, reason = "held for its lock")] lock::Held),
 }
 
 impl Keyspaces {
     pub(super) fn of(shared: Arc<Shared>) -> Result<Self, Error> {
-        let folder = shared.make_folder("keyspaces")?;
-        Ok(Keyspaces { shared, folder })
+        let turns = Turns::of(shared.clone(), "keyspaces")?;
+        Ok(Keyspaces { shared, turns })
     }
 
     /// A Redis that nobody else has, as if it had just been started.
@@ -49,45 +50,33 @@ impl Keyspaces {
         if self.shared.is_external().await? {
             return self.take_logical().await;
         }
-        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        for path in files.filter(|path| path.extension().is_none()) {
-            let Some(lock) = try_lock(&path) else { continue };
-            let Some(record) = Record::read(&self.shared.folder().join("services").join(name_of(&path)))
-            else {
-                continue;
-            };
-            if clear(&record, &path).await.is_ok() {
-                return Ok(Keyspace { record, database: String::new(), _lock: lock });
+        for (turn, record) in self.turns.free() {
+            if clear(&record, turn.path()).await.is_ok() {
+                return Ok(Keyspace { record, database: String::new(), _held: Held::Server(turn) });
             }
-            // A test has changed it for good, or killed it. It goes with the stack.
-            let _ = fs::remove_file(&path);
+            // A test has changed it for good, or killed it.
+            turn.retire();
         }
         self.start().await
     }
 
     async fn start(&self) -> Result<Keyspace, Error> {
-        let path = self.folder.join(format!("redis-{}", new_id()));
-        let fail = || format!("making {}", path.display());
-        let file = OpenOptions::new().create_new(true).write(true).open(&path).map_err(Error::io(fail()))?;
-        file.lock().map_err(Error::io(fail()))?;
-        let record = self.shared.service(&name_of(&path), &Spec::Redis(Redis::new())).await?;
+        let turn = self.turns.add("redis")?;
+        let record = self.shared.service(&turn.name, &Spec::Redis(Redis::new())).await?;
         let mut connection = connect(&record, "").await.map_err(|error| failed(&error))?;
         let settings = settings(&mut connection).await.map_err(|error| failed(&error))?;
         let text = serde_json::to_vec(&settings).unwrap_or_default();
-        fs::write(&path, text).map_err(Error::io(fail()))?;
-        Ok(Keyspace { record, database: String::new(), _lock: file })
+        fs::write(turn.path(), text).map_err(Error::io(format!("writing {}", turn.path().display())))?;
+        Ok(Keyspace { record, database: String::new(), _held: Held::Server(turn) })
     }
 
     /// An empty logical database of a server that is not ours alone. Its channels are everybody's.
     async fn take_logical(&self) -> Result<Keyspace, Error> {
         let record = self.shared.service("redis", &Spec::Redis(Redis::new())).await?;
+        let folder = self.shared.make_folder("logical")?;
         for number in 0..LOGICAL {
-            let path = self.folder.join(format!("{}-{number}", record.address.replace([':', '/'], "-")));
-            let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-            let file = open.map_err(Error::io(format!("opening {}", path.display())))?;
-            if !lock::take(&file).unwrap_or(false) {
-                continue;
-            }
+            let path = folder.join(format!("{}-{number}", record.address.replace([':', '/'], "-")));
+            let Ok(held) = lock::now(&path) else { continue };
             let database = number.to_string();
             let Ok(mut connection) = connect(&record, &database).await else { continue };
             let used = path.with_added_extension("used");
@@ -102,22 +91,13 @@ impl Keyspaces {
                 _ => continue,
             }
             fs::write(&used, "").map_err(Error::io(format!("writing {}", used.display())))?;
-            return Ok(Keyspace { record, database, _lock: file });
+            return Ok(Keyspace { record, database, _held: Held::Logical(held) });
         }
         Err(Error::External {
             setting: "SEAWORTHY_REDIS_URL",
             why: format!("none of its first {LOGICAL} logical databases is both empty and free"),
         })
     }
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn try_lock(path: &Path) -> Option<File> {
-    let file = OpenOptions::new().write(true).open(path).ok()?;
-    (lock::take(&file).ok()? && path.exists()).then_some(file)
 }
 
 async fn connect(record: &Record, database: &str) -> redis::RedisResult<MultiplexedConnection> {

@@ -30,6 +30,7 @@ mod report;
 mod run;
 mod schema;
 mod servers;
+mod turns;
 
 use std::{
     collections::BTreeMap,

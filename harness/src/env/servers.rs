@@ -4,19 +4,21 @@
 //! slots. Tests that touch those have a server each.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use super::clones::{drop_database, url};
+use super::{
+    clones::{drop_database, url},
+    turns::{Turn, Turns},
+};
 use crate::{
-    Error, lock,
+    Error,
     shared::{Record, Shared},
     spec::{Postgres, Spec},
-    stack::new_id,
 };
 
 /// How many servers of failed tests are kept at most.
@@ -25,59 +27,54 @@ const KEPT: usize = 8;
 /// The Postgres servers of a shared stack that tests have for themselves.
 pub(super) struct Servers {
     shared: Arc<Shared>,
-    folder: PathBuf,
+    turns: Turns,
 }
 
 /// A server that is ours until this is dropped.
 #[derive(Debug)]
 pub(super) struct OwnServer {
     pub(super) name: String,
-    path: PathBuf,
-    _lock: File,
+    turn: Turn,
 }
 
 impl OwnServer {
     /// Leaves the server as it is, for somebody to look at, until the stack ends.
     pub(super) fn keep(&self) {
-        let kept = self.path.with_file_name("..").join("kept-servers");
+        let kept = self.turn.path().with_file_name("..").join("kept-servers");
         let _ = fs::create_dir_all(&kept);
         if fs::read_dir(&kept).map_or(0, Iterator::count) < KEPT {
-            let _ = fs::rename(&self.path, kept.join(&self.name));
+            let _ = fs::rename(self.turn.path(), kept.join(&self.name));
         }
     }
 }
 
 impl Servers {
     pub(super) fn of(shared: Arc<Shared>) -> Result<Self, Error> {
-        let folder = shared.make_folder("servers")?;
-        Ok(Servers { shared, folder })
+        let turns = Turns::of(shared.clone(), "servers")?;
+        Ok(Servers { shared, turns })
     }
 
     /// A server that nobody else uses, with nothing in it but the databases that were made ahead.
     pub(super) async fn take(&self) -> Result<OwnServer, Error> {
-        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        for path in files {
-            let Some(lock) = try_lock(&path) else { continue };
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let record = Record::read(&self.shared.folder().join("services").join(&name));
-            if let Some(record) = record
-                && clean(&record, &self.known_databases(&record)).await.is_ok()
-            {
-                return Ok(OwnServer { name, path, _lock: lock });
-            }
-            // A test has changed it for good, or killed it. It goes with the stack.
-            let _ = fs::remove_file(&path);
+        // What is on a server that is not ours is not ours to clean.
+        if self.shared.is_external().await? {
+            return Err(Error::Unsupported {
+                fault: "a server of the test's own",
+                service: "postgres".to_owned(),
+                why: "the provider is external, and others may use the server: take native or docker"
+                    .to_owned(),
+            });
         }
-        let name = format!("postgres-{}", new_id());
-        let path = self.folder.join(&name);
-        let make = || {
-            let file = OpenOptions::new().create_new(true).write(true).open(&path)?;
-            file.lock()?;
-            Ok(file)
-        };
-        let lock = make().map_err(Error::io(format!("making {}", path.display())))?;
-        self.shared.service(&name, &Spec::Postgres(Postgres::new())).await?;
-        Ok(OwnServer { name, path, _lock: lock })
+        for (turn, record) in self.turns.free() {
+            if clean(&record, &self.known_databases(&record)).await.is_ok() {
+                return Ok(OwnServer { name: turn.name.clone(), turn });
+            }
+            // A test has changed it for good, or killed it.
+            turn.retire();
+        }
+        let turn = self.turns.add("postgres")?;
+        self.shared.service(&turn.name, &Spec::Postgres(Postgres::new())).await?;
+        Ok(OwnServer { name: turn.name.clone(), turn })
     }
 
     /// The names of the templates and of the copies that no test has had.
@@ -110,11 +107,6 @@ pub(super) fn databases_folder(shared: &Shared, record: &Record) -> PathBuf {
 /// What the names of all the stack's databases begin with.
 pub(super) fn database_prefix(shared: &Shared) -> String {
     format!("seaworthy_{}", shared.id())
-}
-
-fn try_lock(path: &Path) -> Option<File> {
-    let file = OpenOptions::new().write(true).open(path).ok()?;
-    (lock::take(&file).ok()? && path.exists()).then_some(file)
 }
 
 /// Takes away what a test has left on a server; fails when something stays.
