@@ -1,12 +1,18 @@
 //! Tests in environments of their own, as users write them.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use redis::AsyncCommands;
 use seaworthy_harness::{
     Env, Postgres, ProviderChoice, Redis, Stack, assert_no_n_plus_one, assert_queries, env::Schema,
 };
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{
+    Connection, Executor, PgConnection, SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+};
 
 const ORDERS: &str = "create table orders (id serial primary key, customer text not null)";
 
@@ -25,6 +31,37 @@ async fn count(env: &Env) -> i64 {
 #[seaworthy_harness::test(schema = orders())]
 async fn a_test_has_its_schema_and_its_seeds(env: Env) {
     assert_eq!(count(&env).await, 1);
+}
+
+#[seaworthy_harness::test(migrations = "tests/database/migrations", seeds = "tests/database/seeds.sql")]
+async fn migrations_and_seeds_are_found_from_the_crates_folder(env: Env) {
+    let db = env.postgres().await;
+    let paid: Vec<String> =
+        sqlx::query_scalar("select customer from orders where paid").fetch_all(&*db).await.unwrap();
+    assert_eq!(paid, ["Ada"]);
+}
+
+/// As `sqlx::migrate!` makes one, which needs a feature of sqlx that we do not.
+static MIGRATOR: Migrator = Migrator { migrations: Cow::Borrowed(&[]), ..Migrator::DEFAULT };
+
+#[seaworthy_harness::test(migrator = MIGRATOR)]
+async fn a_migrator_of_the_program_is_taken(env: Env) {
+    let db = env.postgres().await;
+    let ran: i64 = sqlx::query_scalar("select count(*) from _sqlx_migrations").fetch_one(&*db).await.unwrap();
+    assert_eq!(ran, 0);
+}
+
+fn one_migration() -> Migrator {
+    let sql = "create table orders (id serial primary key, customer text not null)";
+    let migration = Migration::new(1, "orders".into(), MigrationType::Simple, sql.into_sql_str(), false);
+    Migrator::with_migrations(vec![migration])
+}
+
+#[seaworthy_harness::test(schema = Schema::new().migrator(one_migration()), seeds = "tests/database/more-seeds.sql")]
+async fn other_seeds_make_another_template(env: Env) {
+    assert_eq!(count(&env).await, 1);
+    let unseeded = Env::builder().schema(Schema::new().migrator(one_migration())).build();
+    assert_eq!(count(&unseeded).await, 0);
 }
 
 #[seaworthy_harness::test(schema = orders())]

@@ -22,7 +22,7 @@ use settings::Settings;
 /// | setting | meaning | default |
 /// |---|---|---|
 /// | `migrations = "folder"` | sqlx migrations for the test's database, from the crate's folder | `migrations`, if it is there |
-/// | `migrator = PATH` | a `sqlx::migrate::Migrator`, as `sqlx::migrate!` gives it | |
+/// | `migrator = PATH` | a static `sqlx::migrate::Migrator`, as `sqlx::migrate!` gives it | |
 /// | `seeds = "file.sql"` | SQL that is run after the migrations | |
 /// | `schema = EXPRESSION` | a `Schema`, instead of all of these | |
 /// | `isolation = "database"`, `"server"` or `"transaction"` | a database of its own; a server of its own, for roles and settings; or `env.transaction()` | `"database"` |

@@ -99,7 +99,7 @@ impl Settings {
                 quote!(::seaworthy_harness::env::Schema::of_crate(env!("CARGO_MANIFEST_DIR")))
             }
             Schema::Migrations(folder) => quote!(::seaworthy_harness::env::Schema::new().migrations(#folder)),
-            Schema::Migrator(path) => quote!(::seaworthy_harness::env::Schema::new().migrator(#path.clone())),
+            Schema::Migrator(path) => quote!(::seaworthy_harness::env::Schema::new().migrator(&#path)),
             Schema::Expression(expression) => expression.to_token_stream(),
         };
         let seeds = self

@@ -53,7 +53,7 @@ pub use faults::{EnvFaults, Injection};
 pub use redis::PrivateRedis;
 pub use report::FailureReport;
 pub use run::{Outcome, run, run_blocking};
-pub use schema::Schema;
+pub use schema::{MigratorRef, Schema};
 
 use crate::{
     App, Error, NetworkFault, ProviderChoice, Queries, Service, Stack, Transcript, observed::Commands,

@@ -27,6 +27,8 @@ pub struct FailureReport {
     pub logs: Vec<(String, String)>,
     /// What passed through the fault proxies, by the name of the service: the SQL that ran, the Redis commands, the WebSocket messages. The last lines of each.
     pub passed: Vec<(String, String)>,
+    /// How often tests with this schema found no database ready so far, and waited until one was made.
+    pub starved: u64,
     /// What its random decisions came from.
     pub seed: u64,
     /// The command that runs it again.
@@ -56,6 +58,8 @@ impl FailureReport {
                 faults.push(format!("{}: down", service.name()));
             }
         }
+        // It must not fail for a count, and there is none where no database was asked for.
+        let starved = if names.is_empty() { 0 } else { env.starved().await.unwrap_or(0) };
         FailureReport {
             test: env.name().to_owned(),
             after: env.inner.started.0.elapsed(),
@@ -63,6 +67,7 @@ impl FailureReport {
             faults,
             logs,
             passed,
+            starved,
             seed: env.seed(),
             rerun: env.inner.settings.rerun.clone(),
         }
@@ -123,6 +128,9 @@ impl fmt::Display for FailureReport {
         writeln!(f, "\n── {} failed after {:.1?}", self.test, self.after)?;
         for database in &self.databases {
             writeln!(f, "{database}")?;
+        }
+        if self.starved > 0 {
+            writeln!(f, "tests with its schema found no database ready {} times so far", self.starved)?;
         }
         for fault in &self.faults {
             writeln!(f, "a fault was on: {fault}")?;

@@ -5,6 +5,7 @@ use std::{
     error::Error as StdError,
     fmt,
     future::Future,
+    ops::Deref,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -41,10 +42,43 @@ pub struct Schema {
     loaded: Arc<OnceCell<Loaded>>,
 }
 
+/// A migrator of the program's own.
+#[derive(Debug, Clone)]
+pub struct MigratorRef(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    Owned(Arc<Migrator>),
+    Static(&'static Migrator),
+}
+
+impl From<Migrator> for MigratorRef {
+    fn from(migrator: Migrator) -> Self {
+        MigratorRef(Source::Owned(Arc::new(migrator)))
+    }
+}
+
+impl From<&'static Migrator> for MigratorRef {
+    fn from(migrator: &'static Migrator) -> Self {
+        MigratorRef(Source::Static(migrator))
+    }
+}
+
+impl Deref for MigratorRef {
+    type Target = Migrator;
+
+    fn deref(&self) -> &Migrator {
+        match &self.0 {
+            Source::Owned(migrator) => migrator,
+            Source::Static(migrator) => migrator,
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Step {
     Folder(PathBuf),
-    Migrator(Arc<Migrator>),
+    Migrator(MigratorRef),
     Sql(Cow<'static, str>),
     Run { name: String, work: Work },
 }
@@ -66,9 +100,9 @@ impl Schema {
         self.then(Step::Folder(folder.into()))
     }
 
-    /// The migrations that `sqlx::migrate!` has put into the program.
-    pub fn migrator(self, migrator: Migrator) -> Self {
-        self.then(Step::Migrator(Arc::new(migrator)))
+    /// The migrations that `sqlx::migrate!` has put into the program: a `Migrator`, or a reference to a static one.
+    pub fn migrator(self, migrator: impl Into<MigratorRef>) -> Self {
+        self.then(Step::Migrator(migrator.into()))
     }
 
     /// Statements, separated by semicolons.
@@ -106,7 +140,7 @@ impl Schema {
                         step: format!("the migrations in {}", folder.display()),
                         source: source.into(),
                     })?;
-                    Step::Migrator(Arc::new(migrator))
+                    Step::Migrator(migrator.into())
                 }
                 other => other.clone(),
             });

@@ -107,8 +107,6 @@ async fn play(
     let mut log = None;
     for scenario in chosen {
         line.show(&format!("{:<26} starting its services", scenario.name));
-        let faults = voyage.schedule.clone().unwrap_or_else(|| scenario.schedule(seed));
-        faults.save(&report.join(schedule_file(scenario.name))).map_err(|error| environment(&error))?;
         let played = voyage.play(scenario, |progress| line.show(&describe(scenario, &progress))).await;
         let played = played.map_err(|error| {
             line.end();
@@ -120,6 +118,8 @@ async fn play(
         }
         line.keep(&outcome_line(&played.record));
         run.scenarios.push(played.record);
+        let faults = voyage.schedule.clone().unwrap_or_else(|| scenario.schedule(seed));
+        faults.save(&report.join(schedule_file(scenario.name))).map_err(|error| environment(&error))?;
         append(&mut log, &run, report).map_err(|error| {
             line.end();
             unwritable(report, &error)

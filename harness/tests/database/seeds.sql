@@ -1,0 +1,1 @@
+insert into orders (customer, paid) values ('Ada', true), ('Grace', false);
