@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, provider::native::cache_folder, shared::digest, software::Program};
+use crate::{Error, cache, digest::digest, software::Program};
 
 /// A binary that was found, with its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +204,7 @@ fn note_of(path: &Path) -> Option<PathBuf> {
     let file = real.metadata().ok()?;
     let parts = [file.len(), file.mtime() as u64, file.mtime_nsec() as u64].map(u64::to_le_bytes);
     let parts = parts.iter().map(<[u8; 8]>::as_slice).chain([real.as_os_str().as_encoded_bytes()]);
-    Some(cache_folder().join("versions").join(digest(parts)))
+    Some(cache::folder().join("versions").join(digest(parts)))
 }
 
 fn postgres_folders() -> Vec<PathBuf> {

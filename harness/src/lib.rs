@@ -39,8 +39,10 @@
 //! | `SEAWORTHY_DIR` | the folder in which stacks keep their files |
 
 pub mod binaries;
+mod cache;
 pub mod check;
 pub mod codes;
+mod digest;
 pub mod env;
 mod error;
 mod eventually;
@@ -49,6 +51,7 @@ mod guardian;
 mod history;
 mod load;
 mod lock;
+mod login;
 mod memory;
 mod nats;
 mod network;

@@ -12,8 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     Error,
-    provider::{Instance, Login},
-    shared::LogSource,
+    provider::{Instance, LogSource, Login},
     signal::Signal,
     software::Software,
     spec::{Ready, Spec},

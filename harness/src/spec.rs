@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use crate::{Error, provider::Login, software::Software};
+use crate::{Error, login::Login, software::Software};
 
 /// A Postgres server.
 ///

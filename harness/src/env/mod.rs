@@ -19,6 +19,7 @@
 //! Without the attribute, [`Env::builder`] does the same.
 
 mod budget;
+mod builder;
 mod clones;
 mod database;
 mod databases;
@@ -34,20 +35,20 @@ mod turns;
 
 use std::{
     collections::BTreeMap,
-    env, fmt,
+    fmt,
     future::Future,
-    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use seaworthy_fault_proxy::Proxies;
 use sqlx::{Postgres as Driver, Transaction};
 use tokio::{runtime::Handle, sync::OnceCell};
 
+pub use builder::{EnvBuilder, Isolation};
 pub use database::Database;
 pub use faults::{EnvFaults, Injection};
 pub use redis::PrivateRedis;
@@ -55,31 +56,9 @@ pub use report::FailureReport;
 pub use run::{Outcome, run, run_blocking};
 pub use schema::{MigratorRef, Schema};
 
-use crate::{
-    App, Error, NetworkFault, ProviderChoice, Queries, Service, Stack, Transcript, observed::Commands,
-    shared::Configuration,
-};
+use crate::{App, Error, NetworkFault, Queries, Service, Stack, Transcript, observed::Commands};
 use home::{Home, SHARED_SERVER, on_runtime};
 use servers::OwnServer;
-
-/// How long a test may take, unless it says otherwise.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// How many connections a test may open, unless it says otherwise.
-const CONNECTIONS: u32 = 5;
-
-/// How a test's data is kept from other tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Isolation {
-    /// A database of its own.
-    #[default]
-    Database,
-    /// A database of its own on a server that no other test uses at the same time, and that is cleaned afterwards: for tests that make roles, set
-    /// settings of the server, or look at what is going on in it.
-    Server,
-    /// A transaction that is rolled back, in a database that tests share: for tests that need nothing but one connection.
-    Transaction,
-}
 
 /// A private world for one test. Cheap to clone; all clones are the same. What it has is given back when the last one is gone.
 #[derive(Clone)]
@@ -103,39 +82,10 @@ struct Inner {
     told: AtomicBool,
 }
 
-/// The settings of an [`Env`].
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct EnvBuilder {
-    name: String,
-    rerun: String,
-    base: PathBuf,
-    schema: Schema,
-    isolation: Isolation,
-    durable: bool,
-    connections: u32,
-    timeout: Duration,
-    provider: Option<ProviderChoice>,
-    stack: String,
-    seed: Option<u64>,
-}
-
 impl Env {
     /// An environment with an empty database, on the shared stack of the provider that `SEAWORTHY_PROVIDER` names.
     pub fn builder() -> EnvBuilder {
-        EnvBuilder {
-            name: std::thread::current().name().unwrap_or("a test").to_owned(),
-            rerun: String::new(),
-            base: env::current_dir().unwrap_or_default(),
-            schema: Schema::new(),
-            isolation: Isolation::default(),
-            durable: false,
-            connections: CONNECTIONS,
-            timeout: PATIENCE,
-            provider: None,
-            stack: String::new(),
-            seed: None,
-        }
+        EnvBuilder::new()
     }
 
     /// The environment of the test that runs here, for functions that are not handed one, as the cases of `rstest` and `proptest`.
@@ -490,127 +440,6 @@ pub mod fixture {
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Env").field("name", &self.name()).field("seed", &self.seed()).finish_non_exhaustive()
-    }
-}
-
-impl EnvBuilder {
-    /// The test's name, for messages and for the connections' `application_name` (default: the thread's name).
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// The test's name and the command that runs it again, from the package's name and the function's path.
-    #[doc(hidden)]
-    pub fn of_test(self, package: &str, path: &str) -> Self {
-        let name = path.split_once("::").map_or(path, |(_, name)| name);
-        let rerun = match env::var_os("NEXTEST") {
-            Some(_) => format!("cargo nextest run -p {package} -E 'test(={name})'"),
-            None => format!("cargo test -p {package} {name} -- --exact"),
-        };
-        self.name(name).rerun(rerun)
-    }
-
-    /// The command that runs this test again, for the report of a failure.
-    pub fn rerun(mut self, command: impl Into<String>) -> Self {
-        self.rerun = command.into();
-        self
-    }
-
-    /// Where relative paths start (default: the working folder, which `cargo test` makes that of the crate).
-    pub fn base(mut self, folder: impl AsRef<Path>) -> Self {
-        self.base = folder.as_ref().to_owned();
-        self
-    }
-
-    /// What the test's database has in it (default: nothing).
-    pub fn schema(mut self, schema: Schema) -> Self {
-        self.schema = schema;
-        self
-    }
-
-    /// How the test's data is kept from other tests.
-    pub fn isolation(mut self, isolation: Isolation) -> Self {
-        self.isolation = isolation;
-        self
-    }
-
-    /// Gives the test a Postgres server of its own that loses nothing when it is killed, in its [`Env::stack`].
-    pub fn durable(mut self, durable: bool) -> Self {
-        self.durable = durable;
-        self
-    }
-
-    /// How many connections to its database the test and its applications open at most (default 5). They are reserved, so that no other test fails for
-    /// lack of them.
-    pub fn connections(mut self, connections: u32) -> Self {
-        self.connections = connections;
-        self
-    }
-
-    /// How long the test may take (default 300 s), where the attribute runs it.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Takes this provider, whatever `SEAWORTHY_PROVIDER` says.
-    pub fn provider(mut self, provider: ProviderChoice) -> Self {
-        self.provider = Some(provider);
-        self
-    }
-
-    /// Shares a stack only with those who give it the same name (default: none).
-    pub fn stack_name(mut self, name: impl Into<String>) -> Self {
-        self.stack = name.into();
-        self
-    }
-
-    /// Takes this seed, whatever `SEAWORTHY_SEED` says.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
-    }
-
-    /// The environment. Nothing is started before it is asked for.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    #[track_caller]
-    pub fn build(self) -> Env {
-        let seed = self.seed.or_else(|| env::var("SEAWORTHY_SEED").ok()?.parse().ok());
-        let seed = seed.unwrap_or_else(rand::random);
-        self.build_on(Handle::current(), seed)
-    }
-
-    fn build_on(self, runtime: Handle, seed: u64) -> Env {
-        Env {
-            inner: Arc::new(Inner {
-                settings: self,
-                seed,
-                started: (Instant::now(), SystemTime::now()),
-                runtime,
-                home: OnceCell::new(),
-                proxies: Proxies::with_seed(seed),
-                databases: Default::default(),
-                redis: OnceCell::new(),
-                server: OnceCell::new(),
-                stack: OnceCell::new(),
-                services: Mutex::default(),
-                faults: Mutex::default(),
-                told: AtomicBool::new(false),
-            }),
-        }
-    }
-
-    fn configuration(&self) -> Result<Configuration, Error> {
-        let choice = match self.provider {
-            Some(choice) => choice,
-            None => ProviderChoice::from_env()
-                .map_err(|why| Error::External { setting: "SEAWORTHY_PROVIDER", why })?,
-        };
-        Ok(Configuration { choice, name: self.stack.clone() })
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Executor, PgPool, migrate::Migrator, postgres::PgPoolOptions};
 use tokio::sync::OnceCell;
 
-use crate::{Error, shared::digest};
+use crate::{Error, digest::digest};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Work = Arc<dyn Fn(PgPool) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync>;

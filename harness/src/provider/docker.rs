@@ -26,10 +26,9 @@ use testcontainers::{
 };
 use tokio::time::timeout;
 
-use super::{Instance, Login, Provider, Site, native, port};
+use super::{Instance, LogSource, Login, Provider, Site, native, port};
 use crate::{
     Error,
-    shared::LogSource,
     signal::Signal,
     software::Software,
     spec::{App, Link, Postgres, Redis, Spec},

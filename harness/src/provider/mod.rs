@@ -7,7 +7,7 @@ pub(crate) mod external;
 pub(crate) mod native;
 mod port;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use choice::{Chosen, choose};
 pub use choice::{ProviderChoice, would_take};
 
-use crate::{Error, guardian::Guardian, shared::LogSource, signal::Signal, spec::Spec};
+pub(crate) use crate::login::Login;
+use crate::{Error, guardian::Guardian, signal::Signal, spec::Spec};
 
 /// A way to bring services up. All providers behave alike; what one of them can't do is an [`Error::Unsupported`].
 #[async_trait]
@@ -89,13 +90,10 @@ pub(crate) trait Instance: Send + Sync {
     async fn release(&self) {}
 }
 
-/// The credentials and the database of a service.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Login {
-    /// The user name; empty for none.
-    pub user: String,
-    /// The password.
-    pub password: String,
-    /// The database; empty for none.
-    pub database: String,
+/// Where the log of a service is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum LogSource {
+    File(PathBuf),
+    Container(String),
+    None,
 }

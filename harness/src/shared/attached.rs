@@ -7,10 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{LogSource, Record};
+use super::Record;
 use crate::{
     Error,
-    provider::{Instance, Login},
+    provider::{Instance, LogSource, Login},
     signal::Signal,
 };
 

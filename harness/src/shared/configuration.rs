@@ -1,10 +1,8 @@
 //! What must be alike for two processes to share a stack.
 
-use std::{env, fmt::Write};
+use std::env;
 
-use sha2::{Digest, Sha256};
-
-use crate::provider::ProviderChoice;
+use crate::{digest::digest, provider::ProviderChoice};
 
 /// Grows when the files by which the users of a stack agree change, so that different releases keep to themselves.
 const LAYOUT: u32 = 1;
@@ -39,17 +37,4 @@ impl Configuration {
         parts.extend(SETTINGS.map(|name| env::var(name).unwrap_or_default()));
         digest(parts.iter().map(String::as_bytes))
     }
-}
-
-/// The start of the SHA-256 over these parts, in hexadecimal digits: 48 bits, which fit into the names of databases.
-pub(crate) fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize()[..6].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -19,14 +19,14 @@ use seaworthy_fault_proxy::Proxies;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 pub(crate) use attached::{Attached, read_log};
-pub(crate) use configuration::{Configuration, digest};
-pub(crate) use record::{LogSource, Record};
+pub(crate) use configuration::Configuration;
+pub(crate) use record::Record;
 
 use crate::{
-    Error, Service,
+    Error, Service, cache,
     guardian::Guardian,
     lock,
-    provider::{Chosen, ProviderChoice, Site, choose, native::cache_folder},
+    provider::{Chosen, ProviderChoice, Site, choose},
     spec::Spec,
     stack::{new_folder, new_id},
 };
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Joins the stack of this configuration, or starts it. Blocks for as long as another process is at that.
     pub(crate) fn join(configuration: &Configuration) -> Result<Self, Error> {
-        let home = cache_folder().join("stacks").join(configuration.key());
+        let home = cache::folder().join("stacks").join(configuration.key());
         fs::create_dir_all(&home).map_err(Error::io(format!("making the folder {}", home.display())))?;
         let _turn = lock::wait(&home.join("lock"), TURN)?;
         let site = match running(&home)? {
@@ -140,7 +140,7 @@ impl Shared {
 ///
 /// [`Error::Io`] when the folder in which they are listed can't be read.
 pub fn take_down() -> Result<usize, Error> {
-    let stacks = cache_folder().join("stacks");
+    let stacks = cache::folder().join("stacks");
     if !stacks.is_dir() {
         return Ok(0);
     }

@@ -4,14 +4,17 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{Error, provider::Login};
+use crate::{
+    Error,
+    provider::{LogSource, Login},
+};
 
 /// How long a server that lives may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,14 +26,6 @@ pub(crate) struct Record {
     pub(crate) address: String,
     pub(crate) login: Login,
     pub(crate) log: LogSource,
-}
-
-/// Where the log of a service is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum LogSource {
-    File(PathBuf),
-    Container(String),
-    None,
 }
 
 impl Record {

@@ -17,7 +17,6 @@ use super::{Instance, Provider, Site};
 use crate::{Error, spec::Spec};
 
 pub(crate) use app::start_app;
-pub(crate) use postgres::cache_folder;
 
 /// Starts native processes, as an unprivileged user where the server insists on one.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A native Postgres: a copy of a cluster that was initialised once.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -11,6 +11,7 @@ use super::{account::Account, disk::SmallDisk, process::Process, service::Native
 use crate::{
     Error,
     binaries::{self, Binary},
+    cache,
     guardian::Guardian,
     provider::{Instance, Login, Site, port},
     spec::{Link, Postgres},
@@ -82,7 +83,7 @@ struct Cluster {
 
 impl Cluster {
     fn cached(binary: &Binary, account: Account, home: &Path, guardian: &Guardian) -> Result<Self, Error> {
-        let cache = cache_folder();
+        let cache = cache::folder();
         let folder = cache.join(format!("postgres-{}-{LAYOUT}", binary.version));
         if folder.is_dir() {
             return Ok(Cluster { folder });
@@ -172,11 +173,4 @@ fn initialise(binary: &Binary, account: Account, folder: &Path) -> Result<(), Er
         .current_dir(folder)
         .stdin(Stdio::null());
     run(account, &mut command)
-}
-
-/// Where files are kept that are made once per user: `XDG_CACHE_HOME`, else `~/.cache`.
-pub(crate) fn cache_folder() -> PathBuf {
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_else(env::temp_dir);
-    base.join("seaworthy")
 }

@@ -6,8 +6,7 @@ use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
 use super::{disk::SmallDisk, process::Process};
 use crate::{
     Error,
-    provider::{Instance, Login},
-    shared::LogSource,
+    provider::{Instance, LogSource, Login},
     signal::Signal,
 };
 
