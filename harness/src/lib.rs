@@ -38,6 +38,7 @@
 //! | `SEAWORTHY_POSTGRES_URL`, `SEAWORTHY_REDIS_URL` | the servers of the external provider |
 //! | `SEAWORTHY_DIR` | the folder in which stacks keep their files |
 
+mod asked;
 pub mod binaries;
 pub mod check;
 pub mod codes;

@@ -35,6 +35,7 @@ pub struct Service {
 struct Inner {
     name: String,
     kind: Kind,
+    spec: Spec,
     instance: Arc<dyn Instance>,
     proxy: Option<Proxy>,
     /// What went through the proxy, from the first connection on: a recording that began later would miss what a pool has open.
@@ -96,6 +97,7 @@ impl Service {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 kind,
+                spec: spec.clone(),
                 instance,
                 proxy,
                 recording,
@@ -241,6 +243,16 @@ impl Service {
     /// Why the service is not running, if it isn't.
     pub async fn ended(&self) -> Option<String> {
         self.inner.instance.ended().await
+    }
+
+    /// What it was asked for as.
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.inner.spec
+    }
+
+    /// How long it may take to become ready.
+    pub(crate) fn ready_deadline(&self) -> Duration {
+        self.inner.ready_deadline
     }
 
     pub(crate) fn is_postgres(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     env,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -84,9 +85,9 @@ as_postgres() {
 mkdir -p "$PGDATA" && chown postgres "$PGDATA" && chmod 700 "$PGDATA"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     as_postgres pg_basebackup --write-recovery-conf --wal-method stream --checkpoint fast --no-sync --pgdata "$PGDATA" \
-        --host "$1" --port "$2" --username "$3" || exit 1
+        --host "$1" --port "$2" --username "$3" --create-slot --slot "$4" || exit 1
 fi
-shift 3
+shift 4
 if command -v gosu >/dev/null; then exec gosu postgres "$@"
 elif command -v su-exec >/dev/null; then exec su-exec postgres "$@"
 else exec setpriv --reuid=postgres --regid=postgres --init-groups "$@"; fi
@@ -207,7 +208,8 @@ impl Docker {
         (port, image_name, link): (u16, &str, &Link),
     ) -> Result<Container, Error> {
         let (host, link_port) = (link.address.ip().to_string(), link.address.port().to_string());
-        let script = ["-c", REPLICA, "seaworthy-replica", &host, &link_port, &link.login.user, "postgres"];
+        let script =
+            ["-c", REPLICA, "seaworthy-replica", &host, &link_port, &link.login.user, &link.slot, "postgres"];
         let listen = ["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")].map(str::to_owned);
         let command = script.map(str::to_owned).into_iter().chain(listen).chain(spec.parameters());
         let (repository, tag) = split(image_name);
@@ -223,7 +225,9 @@ impl Docker {
     async fn start_redis(&self, site: &Site, name: &str, spec: &Redis) -> Result<Container, Error> {
         let port = port::pick(name, spec.port)?;
         let image_name = self.versioned(&REDIS, &self.redis, spec.version.as_deref()).await?;
-        let mut command = vec!["redis-server".to_owned()];
+        // What is changed at runtime, as whom it follows, is written down and so survives a restart.
+        let script = "[ -e redis.conf ] || : >redis.conf; exec redis-server redis.conf \"$@\"";
+        let mut command = ["sh", "-c", script, "seaworthy-redis"].map(str::to_owned).to_vec();
         command.extend(spec.arguments());
         let request = if spec.replica_of.is_some() {
             // On the host's network it finds the fault proxy in front of its primary.
@@ -409,6 +413,15 @@ impl Instance for Container {
 
     fn login(&self) -> Login {
         self.login.clone()
+    }
+
+    async fn reaches_us_at(&self) -> Result<IpAddr, Error> {
+        let inspected = self.client.inspect_container(self.container.id(), None).await;
+        let inspected = inspected.map_err(|error| self.fail("inspect the container", chain(&error)))?;
+        let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        // One on the host's network has no gateway: it is where we are.
+        let gateway = networks.into_values().find_map(|network| network.gateway?.parse().ok());
+        Ok(gateway.unwrap_or(Ipv4Addr::LOCALHOST.into()))
     }
 
     async fn ended(&self) -> Option<String> {

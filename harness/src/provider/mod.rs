@@ -7,7 +7,10 @@ pub(crate) mod external;
 pub(crate) mod native;
 mod port;
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -83,6 +86,11 @@ pub(crate) trait Instance: Send + Sync {
     /// Where its log can be read by another process.
     fn log_source(&self) -> LogSource {
         LogSource::None
+    }
+
+    /// The address by which the service can reach the fault proxies of this process.
+    async fn reaches_us_at(&self) -> Result<IpAddr, Error> {
+        Ok(Ipv4Addr::LOCALHOST.into())
     }
 
     /// Gives back what the guardian can't: a database on an external server.

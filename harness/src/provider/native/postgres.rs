@@ -134,7 +134,7 @@ fn base_backup(binary: &Binary, account: Account, link: &Link, data: &Path) -> R
         ])
         .arg(data)
         .args(["--host", &link.address.ip().to_string(), "--port", &link.address.port().to_string()])
-        .args(["--username", &link.login.user])
+        .args(["--username", &link.login.user, "--create-slot", "--slot", &link.slot])
         .env("PGPASSWORD", &link.login.password)
         .current_dir(data)
         .stdin(Stdio::null());
