@@ -2,6 +2,8 @@
 
 use crate::{
     Error,
+    readiness::Sign,
+    software::Software,
     spec::{Postgres, Redis, Spec},
 };
 
@@ -53,7 +55,8 @@ impl Spec {
         let (version, settings, ours): (_, &[_], &[_]) = match self {
             Spec::Postgres(Postgres { version, settings, .. }) => (version, settings, &POSTGRES_OURS),
             Spec::Redis(Redis { version, settings, .. }) => (version, settings, &REDIS_OURS),
-            Spec::App(_) | Spec::Other(_) => return Ok(()),
+            Spec::Other(software) => return check_ports(name, &**software),
+            Spec::App(_) => return Ok(()),
         };
         let wrong = |what, text: &str, why: &str| refuse(name, what, text, why);
         if let Some(version) = version.as_deref().filter(|version| !is_version(version)) {
@@ -122,6 +125,29 @@ fn check_name(name: &str) -> Result<(), Error> {
         name,
         "a service's name has letters, digits, `-` and `_` only, and at most 40 of them",
     )
+}
+
+fn check_ports(service: &str, software: &dyn Software) -> Result<(), Error> {
+    let ports = software.more_ports();
+    for (at, port) in ports.iter().enumerate() {
+        if !is_plain(&port.name) || port.name.len() > LONGEST_NAME {
+            return refuse(
+                service,
+                "the port",
+                &port.name,
+                "a port's name has letters, digits, `-` and `_` only, and at most 40 of them",
+            );
+        }
+        if ports[..at].iter().any(|other| other.name == port.name) {
+            return refuse(service, "the port", &port.name, "it has another one of this name");
+        }
+    }
+    match software.readiness().sign {
+        Sign::Path { port: Some(wanted), .. } if ports.iter().all(|port| port.name != wanted) => {
+            refuse(service, "a readiness on the port", &wanted, "it is none of `Software::more_ports`")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refuse(service: &str, what: &'static str, text: &str, why: &str) -> Result<(), Error> {

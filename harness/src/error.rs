@@ -171,7 +171,7 @@ pub enum Error {
     Malformed {
         /// The service.
         service: String,
-        /// What of it: `the name`, `the version` or `the setting`.
+        /// What of it, `the name`, `the version` or `the setting` for example.
         what: &'static str,
         /// What was asked for, its beginning.
         text: String,

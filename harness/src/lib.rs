@@ -56,6 +56,7 @@ mod network;
 pub mod observed;
 mod processes;
 mod provider;
+mod readiness;
 mod replica;
 mod rows;
 mod schedule;
@@ -82,6 +83,7 @@ pub use observed::{Queries, Transcript};
 #[cfg(feature = "docker")]
 pub use provider::docker::version as docker_version;
 pub use provider::{ProviderChoice, would_take};
+pub use readiness::Readiness;
 pub use replica::{Lag, Replica};
 pub use rows::{Redactor, Rows, RowsError};
 pub use schedule::{Event, Schedule, Storm};
@@ -93,7 +95,7 @@ pub use service::Service;
 pub use shared::take_down;
 pub use shrink::{Rate, Shrink, Shrunk, Step, Trial};
 pub use signal::Signal;
-pub use software::{Image, Program, Software};
+pub use software::{Image, Port, Program, Software};
 pub use spec::{App, Postgres, Redis};
 pub use stack::{Stack, StackBuilder, data_folder};
 

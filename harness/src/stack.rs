@@ -208,7 +208,12 @@ impl Stack {
     /// Takes away what is left of a service that did not start, so that another one can have its name.
     pub(crate) async fn forget(&self, name: &str) {
         drop(self.services().remove(name));
-        let _ = self.proxies.delete(name).await;
+        let ports = format!("{name}.port.");
+        for proxy in self.proxies.list().iter().map(|proxy| proxy.name()) {
+            if proxy == name || proxy.starts_with(&ports) {
+                let _ = self.proxies.delete(proxy).await;
+            }
+        }
         let _ = std::fs::remove_dir_all(self.folder().join(name));
     }
 

@@ -32,7 +32,7 @@ use crate::{
     Error,
     shared::LogSource,
     signal::Signal,
-    software::Software,
+    software::{Placeholders, Software},
     spec::{App, Link, Postgres, Redis, Spec},
 };
 
@@ -167,6 +167,7 @@ impl Docker {
             client: self.client.clone(),
             container,
             port: None,
+            more_ports: Vec::new(),
             login: Login::default(),
             disk: false,
             starts: AtomicUsize::new(1),
@@ -252,16 +253,31 @@ impl Docker {
     ) -> Result<Container, Error> {
         let wanted = software.image();
         let port = port::pick(name, None)?;
-        let image_name = resolve(&self.client, "", &wanted.name, wanted.offline.as_deref()).await?;
-        let fill = |arg: String| arg.replace("{port}", &wanted.port.to_string()).replace("{data}", "/data");
-        let mut request = image(&image_name)
-            .with_exposed_port(wanted.port.tcp())
-            .with_host_config_modifier(publish(port, wanted.port))
-            .with_cmd(wanted.args.into_iter().map(fill));
-        for (name, value) in wanted.env {
+        let more = software
+            .more_ports()
+            .into_iter()
+            .map(|more| Ok((more.name, more.inside, port::pick(name, None)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let image_name =
+            resolve(&self.client, "Software::image", &wanted.name, wanted.offline.as_deref()).await?;
+        let inside: Vec<(String, u16)> =
+            more.iter().map(|(name, inside, _)| (name.clone(), *inside)).collect();
+        let placeholders = Placeholders::new(wanted.port, &inside, "/data");
+        let published: Vec<_> = [(port, wanted.port)]
+            .into_iter()
+            .chain(more.iter().map(|(_, inside, host)| (*host, *inside)))
+            .collect();
+        let exposing = published
+            .iter()
+            .fold(image(&image_name), |image, (_, inside)| image.with_exposed_port(inside.tcp()));
+        let mut request = exposing
+            .with_host_config_modifier(publish_all(published))
+            .with_cmd(wanted.args.iter().map(|arg| placeholders.fill(arg)));
+        for (name, value) in placeholders.fill_env(&wanted.env) {
             request = request.with_env_var(name, value);
         }
-        Ok(Container { port: Some(port), ..self.run(site, name, request).await? })
+        let more_ports = more.into_iter().map(|(name, _, host)| (name, host)).collect();
+        Ok(Container { port: Some(port), more_ports, ..self.run(site, name, request).await? })
     }
 
     /// The image for this version, or the one that was found at first.
@@ -363,10 +379,17 @@ fn split(name: &str) -> (&str, &str) {
 
 /// Publishes a port on the loopback interface only: a test's services are nobody else's.
 fn publish(host: u16, inside: u16) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
+    publish_all(vec![(host, inside)])
+}
+
+fn publish_all(ports: Vec<(u16, u16)>) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
     move |config| {
-        let binding =
-            PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.to_string()) };
-        config.port_bindings = Some(HashMap::from([(format!("{inside}/tcp"), Some(vec![binding]))]));
+        let bindings = ports.iter().map(|(host, inside)| {
+            let binding =
+                PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.to_string()) };
+            (format!("{inside}/tcp"), Some(vec![binding]))
+        });
+        config.port_bindings = Some(bindings.collect::<HashMap<_, _>>());
     }
 }
 
@@ -375,6 +398,7 @@ struct Container {
     client: bollard::Docker,
     container: ContainerAsync<GenericImage>,
     port: Option<u16>,
+    more_ports: Vec<(String, u16)>,
     login: Login,
     disk: bool,
     starts: AtomicUsize,
@@ -409,6 +433,10 @@ impl Container {
 impl Instance for Container {
     fn address(&self) -> Option<String> {
         self.port.map(|port| format!("127.0.0.1:{port}"))
+    }
+
+    fn more_addresses(&self) -> Vec<(String, String)> {
+        self.more_ports.iter().map(|(name, port)| (name.clone(), format!("127.0.0.1:{port}"))).collect()
     }
 
     fn login(&self) -> Login {

@@ -44,6 +44,11 @@ pub(crate) trait Instance: Send + Sync {
     /// Where it listens, `host:port`; `None` for an application that does not.
     fn address(&self) -> Option<String>;
 
+    /// Where it listens beside that, by the ports' names.
+    fn more_addresses(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// What clients put after the address's scheme: user, password and database.
     fn login(&self) -> Login;
 
