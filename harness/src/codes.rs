@@ -125,6 +125,12 @@ codes! {
         example: "The same fault is to begin while it is on.",
         remedy: "Correct the event that the error names.",
     }
+
+    /// A service is asked for with a name, a version or a setting that no server could take.
+    pub MALFORMED = "HARNESS-0020", InvalidArgument, "A service can't be as it was asked for" {
+        example: "`Postgres::new().version(\"latest\")`, or a service called `a/b`.",
+        remedy: "Correct what the error names.",
+    }
 }
 
 impl Error {
@@ -147,6 +153,7 @@ impl Error {
             Error::UnknownService { .. } => &UNKNOWN_SERVICE,
             Error::Proxy(_) | Error::Toxiproxy { .. } => &PROXY,
             Error::ServiceExists { .. } => &SERVICE_EXISTS,
+            Error::Malformed { .. } => &MALFORMED,
             Error::Schedule { .. } => &SCHEDULE,
             Error::Locked { .. } => &LOCKED,
             Error::Schema { .. } => &SCHEMA,

@@ -166,6 +166,18 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A service is asked for in a way that no server could take.
+    #[error("{service} can't have {what} `{text}`: {why}")]
+    Malformed {
+        /// The service.
+        service: String,
+        /// What of it, `the name`, `the version` or `the setting` for example.
+        what: &'static str,
+        /// What was asked for, its beginning.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A server of the version that was asked for is not here.
     #[error("{what} of version {wanted} was not found, only {found}; {remedy}")]
     VersionMissing {

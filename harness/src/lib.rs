@@ -38,6 +38,7 @@
 //! | `SEAWORTHY_POSTGRES_URL`, `SEAWORTHY_REDIS_URL` | the servers of the external provider |
 //! | `SEAWORTHY_DIR` | the folder in which stacks keep their files |
 
+mod asked;
 pub mod binaries;
 mod cache;
 pub mod check;
@@ -58,6 +59,7 @@ mod network;
 pub mod observed;
 mod processes;
 mod provider;
+mod readiness;
 mod replica;
 mod rows;
 mod schedule;
@@ -84,6 +86,7 @@ pub use observed::{Queries, Transcript};
 #[cfg(feature = "docker")]
 pub use provider::docker::version as docker_version;
 pub use provider::{ProviderChoice, would_take};
+pub use readiness::Readiness;
 pub use replica::{Lag, Replica};
 pub use rows::{Redactor, Rows, RowsError};
 pub use schedule::{Event, Schedule, Storm};
@@ -95,7 +98,7 @@ pub use service::Service;
 pub use shared::take_down;
 pub use shrink::{Rate, Shrink, Shrunk, Step, Trial};
 pub use signal::Signal;
-pub use software::{Image, Program, Software};
+pub use software::{Image, Port, Program, Software};
 pub use spec::{App, Postgres, Redis};
 pub use stack::{Stack, StackBuilder, data_folder};
 

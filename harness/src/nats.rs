@@ -9,12 +9,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::software::{Image, Program, Software};
+use crate::software::{Image, Port, Program, Software};
 
 /// How long the server may take to greet.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A NATS server, with JetStream in a folder of its own.
+/// A NATS server, with JetStream in a folder of its own, and its monitoring (HTTP) on the port `monitoring`.
 ///
 /// ```no_run
 /// use seaworthy_harness::{Nats, Stack};
@@ -33,16 +33,28 @@ pub struct Nats;
 impl Software for Nats {
     fn program(&self) -> Program {
         Program::new("nats-server")
-            .args(["-a", "127.0.0.1", "-p", "{port}", "-js", "-sd", "{data}"])
+            .args(["-a", "127.0.0.1", "-p", "{port}", "-m", "{port.monitoring}", "-js", "-sd", "{data}"])
             .package("nats-server")
     }
 
     fn image(&self) -> Image {
-        Image::new("nats:2-alpine").or("seaworthy/nats:offline").listens_on(4222).args(["-js"])
+        Image::new("nats:2-alpine").or("seaworthy/nats:offline").listens_on(4222).args([
+            "-p",
+            "{port}",
+            "-m",
+            "{port.monitoring}",
+            "-js",
+            "-sd",
+            "/tmp/jetstream",
+        ])
     }
 
     fn scheme(&self) -> &str {
         "nats"
+    }
+
+    fn more_ports(&self) -> Vec<Port> {
+        vec![Port::new("monitoring", 8222)]
     }
 
     /// It greets every client with a line that begins with `INFO`.

@@ -2,25 +2,29 @@
 
 use std::{
     fmt,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use redis::aio::MultiplexedConnection;
 use seaworthy_fault_proxy::{Proxy, ProxyConfig};
 use sqlx::{Connection, Executor, PgConnection, Row};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     Error, Faults, Service, Stack,
     network::Target,
     spec::{Link, Postgres, Redis, Spec},
+    stack::new_id,
 };
 
 /// A pause between two looks at a replica.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long a replica may take to follow, to catch up or to take over.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server may take to answer one question; one that is paused never does.
+const ANSWER: Duration = Duration::from_secs(5);
 
-/// A replica of a Postgres (streaming) or a Redis. What its primary sends it goes through a fault proxy of its own, so that the replication itself can be slow or cut.
+/// A replica of a Postgres (streaming) or a Redis. What its primary sends it goes through a fault proxy of its own, so that the replication
+/// itself can be slow or cut. Cheap to clone; all clones are the same replica.
 #[derive(Clone)]
 pub struct Replica {
     primary: Service,
@@ -33,17 +37,37 @@ pub struct Replica {
 pub struct Lag {
     /// What the primary has written and the replica has not applied, in bytes of its log.
     pub bytes: u64,
+    /// For how long: the age of the newest transaction that a Postgres has applied, or since when a Redis has not heard of its primary, in whole
+    /// seconds. Zero when nothing is missing.
+    pub behind: Duration,
     /// Whether the replica hears of its primary at all.
     pub connected: bool,
 }
 
 impl Stack {
-    /// Starts a replica of one of the stack's Postgres or Redis servers beside it, and waits until it follows.
+    /// The replica of this name, which [`Postgres::replica`], [`Redis::replica`] or [`start_replica`](Self::start_replica) has added.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownService`], [`Error::ServiceExists`]; [`Error::Unsupported`] for other services and with external servers;
-    /// [`Error::Start`] or [`Error::Deadline`] when it does not come to follow.
+    /// [`Error::UnknownService`].
+    pub fn replica(&self, name: &str) -> Result<Replica, Error> {
+        let replicas = self.replicas();
+        replicas.get(name).cloned().ok_or_else(|| Error::UnknownService {
+            name: name.to_owned(),
+            known: match replicas.len() {
+                0 => "no replicas".to_owned(),
+                _ => format!("the replicas {}", replicas.keys().cloned().collect::<Vec<_>>().join(", ")),
+            },
+        })
+    }
+
+    /// Starts a replica of one of the stack's Postgres or Redis servers beside it, and waits until it follows. It is of the same version and
+    /// has the same settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownService`], [`Error::ServiceExists`], [`Error::Malformed`]; [`Error::Unsupported`] for other services and with
+    /// external servers; [`Error::Start`] or [`Error::Deadline`] when it does not come to follow, and then nothing of it is left.
     ///
     /// ```no_run
     /// # use seaworthy_harness::{Error, Fault, Stack};
@@ -65,26 +89,113 @@ impl Stack {
         };
         let address =
             primary.instance().address().filter(|_| self.provider() != "external").ok_or_else(unsupported)?;
-        if primary.is_postgres() {
-            let hba = "copy (select 'host replication all all md5') to program 'cat >>pg_hba.conf'";
-            for statement in [hba, "select pg_reload_conf()"] {
-                let mut admin = connect(&primary).await?;
-                admin.execute(statement).await.map_err(|source| refused(&primary, source))?;
+        let mut spec = match primary.spec() {
+            // The disk and the port are the primary's own.
+            Spec::Postgres(postgres) => Spec::Postgres(Postgres {
+                disk_limit_mib: None,
+                port: None,
+                replicas: Vec::new(),
+                ..postgres.clone()
+            }),
+            Spec::Redis(redis) => Spec::Redis(Redis { port: None, replicas: Vec::new(), ..redis.clone() }),
+            Spec::App(_) | Spec::Other(_) => return Err(unsupported()),
+        };
+        self.check_free(name, &spec)?;
+        let link = self.proxies().create(ProxyConfig::new(link_of(name), address)).await?;
+        let to_primary = Link {
+            address: link.listen(),
+            login: primary.instance().login(),
+            slot: format!("seaworthy_{}", new_id()),
+        };
+        match &mut spec {
+            Spec::Postgres(postgres) => postgres.replica_of = Some(to_primary),
+            Spec::Redis(redis) => redis.replica_of = Some(to_primary),
+            Spec::App(_) | Spec::Other(_) => {}
+        }
+        match self.start_following(name, &spec, primary, link.clone()).await {
+            Ok(replica) => {
+                self.replicas().insert(name.to_owned(), replica.clone());
+                Ok(replica)
+            }
+            Err(error) => {
+                self.forget(name).await;
+                let _ = self.proxies().delete(link.name()).await;
+                Err(error)
             }
         }
-        let link = self.proxies().create(ProxyConfig::new(format!("{name}-link"), address)).await?;
-        let to_primary = Link { address: link.listen(), login: primary.instance().login() };
-        let spec = if primary.is_postgres() {
-            Spec::Postgres(Postgres { replica_of: Some(to_primary), ..Postgres::new() })
-        } else if primary.is_redis() {
-            Spec::Redis(Redis { replica_of: Some(to_primary), ..Redis::new() })
-        } else {
-            return Err(unsupported());
-        };
-        let service = self.start_service(name, &spec).await?;
+    }
+
+    async fn start_following(
+        &self,
+        name: &str,
+        spec: &Spec,
+        primary: Service,
+        link: Proxy,
+    ) -> Result<Replica, Error> {
+        if primary.is_postgres() {
+            allow_replication(&primary).await?;
+        }
+        let service = self.start_service(name, spec).await?;
         let replica = Replica { primary, service, link };
+        if replica.service.is_redis() {
+            follow(&replica.service, Some(replica.link.listen())).await?;
+        }
         replica.until("follow its primary", |lag| lag.connected).await?;
         Ok(replica)
+    }
+
+    /// Lets a primary that is no more than a replica of its replica now reach that one.
+    async fn way_back(&self, from: &Service, to: String) -> Result<Proxy, Error> {
+        let name = link_of(from.name());
+        if let Ok(link) = self.proxies().get(&name) {
+            link.set_upstream(to);
+            link.close_connections();
+            return Ok(link);
+        }
+        let host: IpAddr = from.instance().reaches_us_at().await?;
+        let link = ProxyConfig::new(name, to).listen(SocketAddr::new(host, 0).to_string());
+        Ok(self.proxies().create(link).await?)
+    }
+
+    /// Has the old primary of a Redis follow the replica that was promoted in its place, once it runs again: a failover in full. What it gives back is the old
+    /// primary as a replica, which has a link of its own, and which may take over in its turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownService`]; [`Error::Unsupported`] for a Postgres, which can't turn round: start another replica of the one that was
+    /// promoted; [`Error::Start`] or [`Error::Deadline`] when it does not come to follow.
+    ///
+    /// ```no_run
+    /// # use seaworthy_harness::{Error, Fault, Stack};
+    /// # async fn example(stack: Stack) -> Result<(), Error> {
+    /// let crash = stack.redis().inject(Fault::Kill).await?;
+    /// stack.replica("standby")?.take_over().await?;
+    /// crash.heal().await?;
+    /// let old = stack.follow_promoted("standby").await?;
+    /// old.caught_up().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn follow_promoted(&self, replica: &str) -> Result<Replica, Error> {
+        let Replica { primary: old, service: promoted, .. } = self.replica(replica)?;
+        if !old.is_redis() {
+            return Err(Error::Unsupported {
+                fault: "following what was promoted",
+                service: old.name().to_owned(),
+                why: format!(
+                    "a Postgres whose history went another way has to be made anew: `stack.start_replica(…, \"{}\")`",
+                    promoted.name()
+                ),
+            });
+        }
+        let link = self.way_back(&old, promoted.instance().address().unwrap_or_default()).await?;
+        let turned = Replica { primary: promoted, service: old, link };
+        follow(&turned.service, Some(turned.link.listen())).await?;
+        turned.until("follow what was promoted", |lag| lag.connected).await?;
+        let mut replicas = self.replicas();
+        replicas.remove(replica);
+        replicas.insert(turned.service.name().to_owned(), turned.clone());
+        Ok(turned)
     }
 }
 
@@ -92,6 +203,11 @@ impl Replica {
     /// The replica as a service: its URL, its faults, its log.
     pub fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// The server that it follows, or followed before it was promoted.
+    pub fn primary(&self) -> &Service {
+        &self.primary
     }
 
     /// The URL of the replica, through its fault proxy.
@@ -108,73 +224,92 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`] or [`Error::Start`] when one of the two does not answer.
+    /// [`Error::Database`], [`Error::Start`] or [`Error::Deadline`] when one of the two does not answer, as when it was killed or paused.
     pub async fn lag(&self) -> Result<Lag, Error> {
-        if self.primary.is_redis() { self.redis_lag().await } else { self.postgres_lag().await }
+        let look = async {
+            if self.primary.is_redis() { self.redis_lag().await } else { self.postgres_lag().await }
+        };
+        match timeout(ANSWER, look).await {
+            Ok(lag) => lag,
+            Err(_) => Err(self.too_late("tell how far it is behind", ANSWER, "").await),
+        }
     }
 
     /// Waits until it has all that its primary has written by now.
     ///
     /// # Errors
     ///
-    /// [`Error::Deadline`] after 30 s.
+    /// [`Error::Deadline`] when it has not within the stack's deadline for a service to become ready.
     pub async fn caught_up(&self) -> Result<(), Error> {
         self.until("catch up with its primary", |lag| lag.connected && lag.bytes == 0).await
     }
 
-    /// Makes it a server that can be written to, which follows nobody.
+    /// Makes it a server that can be written to, which follows nobody, and waits until it is. It stays one when it is killed and started again.
     ///
     /// # Errors
     ///
-    /// [`Error::Deadline`] when it is not one within 30 s.
+    /// [`Error::Deadline`] when it is not one within the stack's deadline for a service to become ready; [`Error::Database`] or
+    /// [`Error::Start`] when it does not answer or was promoted before.
     pub async fn promote(&self) -> Result<(), Error> {
-        if self.primary.is_redis() {
-            let no_one: redis::RedisResult<()> = redis::cmd("REPLICAOF")
-                .arg("NO")
-                .arg("ONE")
-                .query_async(&mut self.redis(&self.service).await?)
-                .await;
-            return no_one.map_err(|error| failed(&self.service, &error));
+        let patience = self.service.ready_deadline();
+        let promoted = async {
+            if self.primary.is_redis() {
+                return follow(&self.service, None).await.map(|()| true);
+            }
+            let mut connection = connect(&self.service).await?;
+            let seconds = i32::try_from(patience.as_secs().max(1)).unwrap_or(i32::MAX);
+            let promote = sqlx::query_scalar("select pg_promote(true, $1)").bind(seconds);
+            promote.fetch_one(&mut connection).await.map_err(|source| refused(&self.service, source))
+        };
+        match timeout(patience + ANSWER, promoted).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(false)) | Err(_) => Err(self.too_late("be promoted", patience, "").await),
         }
-        let mut connection = connect(&self.service).await?;
-        let promote = sqlx::query_scalar("select pg_promote(true, $1)").bind(PATIENCE.as_secs() as i32);
-        let promoted: bool =
-            promote.fetch_one(&mut connection).await.map_err(|source| refused(&self.service, source))?;
-        if promoted { Ok(()) } else { Err(self.too_late("be promoted").await) }
     }
 
     /// Promotes it, and leads to it all who use the URL of its primary through the primary's fault proxy: their connections are closed, and the next ones
-    /// come here. The old primary, if it lives, is not told.
+    /// come here. The old primary, if it lives, is not told: see [`Stack::follow_promoted`].
     ///
     /// # Errors
     ///
     /// As [`promote`](Self::promote).
     pub async fn take_over(&self) -> Result<(), Error> {
         self.promote().await?;
-        if let (Some(proxy), Some(address)) = (self.primary.proxy(), self.service.instance().address()) {
-            proxy.set_upstream(address);
-            proxy.close_connections();
+        let Some(address) = self.service.instance().address() else { return Ok(()) };
+        // Its own proxy leads elsewhere if another one had taken its place before.
+        for proxy in [self.primary.proxy(), self.service.proxy()].into_iter().flatten() {
+            if proxy.upstream() != address {
+                proxy.set_upstream(address.clone());
+                proxy.close_connections();
+            }
         }
         Ok(())
     }
 
     async fn until(&self, action: &'static str, done: impl Fn(Lag) -> bool) -> Result<(), Error> {
-        let give_up = Instant::now() + PATIENCE;
+        let patience = self.service.ready_deadline();
+        let give_up = Instant::now() + patience;
         loop {
             // Either of the two may be starting still.
-            if self.lag().await.is_ok_and(&done) {
-                return Ok(());
-            }
+            let seen = match self.lag().await {
+                Ok(lag) if done(lag) => return Ok(()),
+                Ok(lag) => format!("{lag:?}"),
+                Err(error) => error.to_string(),
+            };
             if Instant::now() > give_up {
-                return Err(self.too_late(action).await);
+                return Err(self.too_late(action, patience, &seen).await);
             }
             sleep(PAUSE).await;
         }
     }
 
-    async fn too_late(&self, action: &'static str) -> Error {
-        let (service, log) = (self.service.name().to_owned(), self.service.log().await);
-        Error::Deadline { service, action, deadline: PATIENCE, log }
+    async fn too_late(&self, action: &'static str, deadline: Duration, seen: &str) -> Error {
+        let mut log = self.service.log().await;
+        if !seen.is_empty() {
+            log = format!("{}\n(what was seen last: {seen})", log.trim_end());
+        }
+        Error::Deadline { service: self.service.name().to_owned(), action, deadline, log }
     }
 
     async fn postgres_lag(&self) -> Result<Lag, Error> {
@@ -186,39 +321,74 @@ impl Replica {
         let mut replica = connect(&self.service).await?;
         let row = sqlx::query(
             "select greatest(pg_wal_lsn_diff($1::pg_lsn, pg_last_wal_replay_lsn()), 0)::int8,
+                    coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8,
                     exists (select from pg_stat_wal_receiver where status = 'streaming')",
         )
         .bind(&written)
         .fetch_one(&mut replica)
         .await
         .map_err(|source| refused(&self.service, source))?;
-        let behind = row.get::<Option<i64>, _>(0).unwrap_or(0);
+        let bytes = u64::try_from(row.get::<Option<i64>, _>(0).unwrap_or(0)).unwrap_or(0);
+        let age = Duration::try_from_secs_f64(row.get(1)).unwrap_or_default();
         let _ = (primary.close().await, replica.close().await);
-        Ok(Lag { bytes: u64::try_from(behind).unwrap_or(0), connected: row.get(1) })
+        Ok(Lag { bytes, behind: if bytes == 0 { Duration::ZERO } else { age }, connected: row.get(2) })
     }
 
     async fn redis_lag(&self) -> Result<Lag, Error> {
-        let written = self.replication(&self.primary).await?;
-        let applied = self.replication(&self.service).await?;
-        let number = |text: &str, field: &str| -> u64 {
-            let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-            value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
-        };
+        let written = replication(&self.primary).await?;
+        let applied = replication(&self.service).await?;
         let bytes =
-            number(&written, "master_repl_offset").saturating_sub(number(&applied, "slave_repl_offset"));
+            field(&written, "master_repl_offset").saturating_sub(field(&applied, "slave_repl_offset"));
+        let silence = field(&applied, "master_last_io_seconds_ago")
+            .max(field(&applied, "master_link_down_since_seconds"));
+        let behind = if bytes == 0 { Duration::ZERO } else { Duration::from_secs(silence) };
         let connected = applied.lines().any(|line| line.trim() == "master_link_status:up");
-        Ok(Lag { bytes, connected })
+        Ok(Lag { bytes, behind, connected })
     }
+}
 
-    async fn replication(&self, service: &Service) -> Result<String, Error> {
-        let info = redis::cmd("INFO").arg("replication").clone();
-        info.query_async(&mut self.redis(service).await?).await.map_err(|error| failed(service, &error))
-    }
+/// The name of the proxy that leads to a replica's primary. No service can have it, since there is a dot in it.
+fn link_of(replica: &str) -> String {
+    format!("{replica}.link")
+}
 
-    async fn redis(&self, service: &Service) -> Result<redis::aio::MultiplexedConnection, Error> {
-        let client = redis::Client::open(service.direct_url()).map_err(|error| failed(service, &error))?;
-        client.get_multiplexed_async_connection().await.map_err(|error| failed(service, &error))
+async fn allow_replication(primary: &Service) -> Result<(), Error> {
+    let hba = "copy (select 'host replication all all md5') to program 'cat >>pg_hba.conf'";
+    let mut admin = connect(primary).await?;
+    for statement in [hba, "select pg_reload_conf()"] {
+        admin.execute(statement).await.map_err(|source| refused(primary, source))?;
     }
+    Ok(())
+}
+
+/// Has a Redis follow the one at this address, or nobody, also after it is started again.
+async fn follow(service: &Service, primary: Option<SocketAddr>) -> Result<(), Error> {
+    let (host, port) = match primary {
+        Some(address) => (address.ip().to_string(), address.port().to_string()),
+        None => ("NO".to_owned(), "ONE".to_owned()),
+    };
+    let mut connection = redis_of(service).await?;
+    for command in [redis::cmd("REPLICAOF").arg(host).arg(port), redis::cmd("CONFIG").arg("REWRITE")] {
+        let done: redis::RedisResult<()> = command.query_async(&mut connection).await;
+        done.map_err(|error| failed(service, &error))?;
+    }
+    Ok(())
+}
+
+async fn replication(service: &Service) -> Result<String, Error> {
+    let info = redis::cmd("INFO").arg("replication").clone();
+    info.query_async(&mut redis_of(service).await?).await.map_err(|error| failed(service, &error))
+}
+
+/// A number that `INFO` tells, or zero where it tells none, or `-1` for never.
+fn field(info: &str, name: &str) -> u64 {
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+async fn redis_of(service: &Service) -> Result<MultiplexedConnection, Error> {
+    let client = redis::Client::open(service.direct_url()).map_err(|error| failed(service, &error))?;
+    client.get_multiplexed_async_connection().await.map_err(|error| failed(service, &error))
 }
 
 impl fmt::Debug for Replica {

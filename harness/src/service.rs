@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     Error,
     provider::{Instance, LogSource, Login},
+    readiness::Sign,
     signal::Signal,
     software::Software,
     spec::{Ready, Spec},
@@ -34,8 +36,11 @@ pub struct Service {
 struct Inner {
     name: String,
     kind: Kind,
+    spec: Spec,
     instance: Arc<dyn Instance>,
     proxy: Option<Proxy>,
+    /// Those of the ports beside the first, by their names.
+    more_proxies: Vec<(String, Proxy)>,
     /// What went through the proxy, from the first connection on: a recording that began later would miss what a pool has open.
     recording: Option<Recording>,
     ready_deadline: Duration,
@@ -49,7 +54,7 @@ enum Kind {
     Redis,
     Http { ready_path: String },
     Worker { ready_text: String },
-    Other(Arc<dyn Software>),
+    Other { software: Arc<dyn Software>, sign: Sign },
 }
 
 impl fmt::Debug for Service {
@@ -74,7 +79,9 @@ impl Service {
                 Ready::Path(ready_path) => Kind::Http { ready_path },
                 Ready::Log(ready_text) => Kind::Worker { ready_text },
             },
-            Spec::Other(software) => Kind::Other(software.clone()),
+            Spec::Other(software) => {
+                Kind::Other { software: software.clone(), sign: software.readiness().sign }
+            }
         };
         let restarted_text = match spec {
             Spec::App(app) => app.restarted_text.clone(),
@@ -84,19 +91,26 @@ impl Service {
             Some(address) => Some(proxies.create(ProxyConfig::new(name, address)).await?),
             None => None,
         };
+        let mut more_proxies = Vec::new();
+        for (port, address) in instance.more_addresses() {
+            let config = ProxyConfig::new(format!("{name}.port.{port}"), address);
+            more_proxies.push((port, proxies.create(config).await?));
+        }
         let protocol = match kind {
             Kind::Postgres => Some(Protocol::Postgres),
             Kind::Redis => Some(Protocol::Redis),
             Kind::Http { .. } => Some(Protocol::WebSocket),
-            Kind::Worker { .. } | Kind::Other(_) => None,
+            Kind::Worker { .. } | Kind::Other { .. } => None,
         };
         let recording = proxy.as_ref().zip(protocol).map(|(proxy, protocol)| proxy.record(protocol));
         Ok(Service {
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 kind,
+                spec: spec.clone(),
                 instance,
                 proxy,
+                more_proxies,
                 recording,
                 ready_deadline,
                 restarted_text,
@@ -122,6 +136,32 @@ impl Service {
     /// The fault proxy in front of the service, for faults beyond [`Fault`](crate::Fault). A worker has none.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.inner.proxy.as_ref()
+    }
+
+    /// Where another port of a [`Software`] is, through the fault proxy of that port.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownService`] when it is none of [`Software::more_ports`].
+    pub fn address_of(&self, port: &str) -> Result<SocketAddr, Error> {
+        self.proxy_of(port).map(Proxy::listen)
+    }
+
+    /// The fault proxy in front of another port of a [`Software`].
+    ///
+    /// # Errors
+    ///
+    /// As [`address_of`](Self::address_of).
+    pub fn proxy_of(&self, port: &str) -> Result<&Proxy, Error> {
+        let proxies = &self.inner.more_proxies;
+        let found = proxies.iter().find(|(name, _)| name == port).map(|(_, proxy)| proxy);
+        found.ok_or_else(|| Error::UnknownService {
+            name: format!("{}.{port}", self.inner.name),
+            known: match proxies.len() {
+                0 => "no more ports of that service".to_owned(),
+                _ => proxies.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+            },
+        })
     }
 
     pub(crate) fn recording(&self) -> Option<&Recording> {
@@ -242,6 +282,16 @@ impl Service {
         self.inner.instance.ended().await
     }
 
+    /// What it was asked for as.
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.inner.spec
+    }
+
+    /// How long it may take to become ready.
+    pub(crate) fn ready_deadline(&self) -> Duration {
+        self.inner.ready_deadline
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         matches!(self.inner.kind, Kind::Postgres)
     }
@@ -269,20 +319,21 @@ impl Service {
                 let pong: Result<String, _> = redis::cmd("PING").query_async(&mut connection).await;
                 pong.map(drop).map_err(|error| error.to_string())
             }
-            Kind::Http { ready_path } => {
-                let response =
-                    reqwest::get(format!("{url}{ready_path}")).await.map_err(|error| error.to_string())?;
-                let status = response.status();
-                if status.is_success() {
-                    return Ok(());
-                }
-                Err(format!("{status} {}", response.text().await.unwrap_or_default()))
-            }
-            Kind::Other(software) => {
+            Kind::Http { ready_path } => get(&format!("{url}{ready_path}")).await,
+            Kind::Other { software, sign: Sign::Answers } => {
                 software.answers(&self.inner.instance.address().unwrap_or_default()).await
             }
-            Kind::Worker { ready_text } if self.inner.instance.said(ready_text).await => Ok(()),
-            Kind::Worker { ready_text } => Err(format!("it has not said `{ready_text}` yet")),
+            Kind::Other { sign: Sign::Path { port, path }, .. } => {
+                let more = self.inner.instance.more_addresses();
+                let named = |wanted: &String| more.into_iter().find(|(name, _)| name == wanted);
+                let address = match port {
+                    Some(port) => named(port).map(|(_, address)| address),
+                    None => self.inner.instance.address(),
+                };
+                get(&format!("http://{}{path}", address.unwrap_or_default())).await
+            }
+            Kind::Other { sign: Sign::Says(text), .. } => says(self, text).await,
+            Kind::Worker { ready_text } => says(self, ready_text).await,
         }
     }
 
@@ -298,7 +349,20 @@ impl Service {
             Kind::Redis if database.is_empty() => format!("redis://{login}{address}"),
             Kind::Redis => format!("redis://{login}{address}/{database}"),
             Kind::Http { .. } | Kind::Worker { .. } => format!("http://{address}"),
-            Kind::Other(software) => format!("{}://{login}{address}", software.scheme()),
+            Kind::Other { software, .. } => format!("{}://{login}{address}", software.scheme()),
         }
     }
+}
+
+async fn get(url: &str) -> Result<(), String> {
+    let response = reqwest::get(url).await.map_err(|error| error.to_string())?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    Err(format!("{status} {}", response.text().await.unwrap_or_default()))
+}
+
+async fn says(service: &Service, text: &str) -> Result<(), String> {
+    if service.said(text).await { Ok(()) } else { Err(format!("it has not said `{text}` yet")) }
 }

@@ -5,13 +5,16 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use tokio::{net::TcpStream, time::timeout};
 
+use crate::Readiness;
+
 /// How long one question to a server may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How to run a server that the harness does not know by itself: natively, and in a container. It then has what every service has: a fault
 /// proxy, kills and pauses, its log, and an end with its stack.
 ///
-/// `{port}` in an argument stands for the port that the server is to listen on, and `{data}` for a folder of its own.
+/// In an argument or the value of an environment variable, `{port}` stands for the port that the server is to listen on, `{port.NAME}` for one of
+/// [`more_ports`](Self::more_ports), and `{data}` for a folder of its own.
 ///
 /// ```no_run
 /// use seaworthy_harness::{Image, Program, Software, Stack};
@@ -49,6 +52,17 @@ pub trait Software: fmt::Debug + Send + Sync + 'static {
     /// What stands before `://` in its URLs.
     fn scheme(&self) -> &str;
 
+    /// The ports that it listens on beside the one of its URL. Each is behind a fault proxy of its own: see
+    /// [`Service::address_of`](crate::Service::address_of).
+    fn more_ports(&self) -> Vec<Port> {
+        Vec::new()
+    }
+
+    /// How it shows that it is ready, looked for until it is. By itself, it is asked with [`answers`](Self::answers).
+    fn readiness(&self) -> Readiness {
+        Readiness::answers()
+    }
+
     /// Whether the server is ready, asked until it is: `Ok`, or why not yet. By itself, it is ready when it accepts a connection.
     ///
     /// # Errors
@@ -62,11 +76,26 @@ pub trait Software: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// A port beside the one of the URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    pub(crate) name: String,
+    pub(crate) inside: u16,
+}
+
+impl Port {
+    /// A port by a name of its own, and its number inside of a container. Natively, any free one is taken.
+    pub fn new(name: impl Into<String>, inside: u16) -> Self {
+        Port { name: name.into(), inside }
+    }
+}
+
 /// A binary and its arguments.
 #[derive(Debug, Clone)]
 pub struct Program {
     pub(crate) name: String,
     pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
     pub(crate) package: String,
 }
 
@@ -74,12 +103,18 @@ impl Program {
     /// A binary on the PATH or in the folders for servers (`/usr/sbin`, `/usr/local/sbin`), or its absolute path.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
-        Program { package: name.clone(), name, args: Vec::new() }
+        Program { package: name.clone(), name, args: Vec::new(), env: Vec::new() }
     }
 
     /// Adds arguments.
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 
@@ -128,5 +163,26 @@ impl Image {
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
+    }
+}
+
+/// What stands for the ports and the folder of a server, in its arguments and its environment.
+pub(crate) struct Placeholders {
+    values: Vec<(String, String)>,
+}
+
+impl Placeholders {
+    pub(crate) fn new(port: u16, more: &[(String, u16)], data: &str) -> Self {
+        let more = more.iter().map(|(name, port)| (format!("{{port.{name}}}"), port.to_string()));
+        let values = [("{port}".to_owned(), port.to_string()), ("{data}".to_owned(), data.to_owned())];
+        Placeholders { values: values.into_iter().chain(more).collect() }
+    }
+
+    pub(crate) fn fill(&self, text: &str) -> String {
+        self.values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+    }
+
+    pub(crate) fn fill_env(&self, env: &[(String, String)]) -> Vec<(String, String)> {
+        env.iter().map(|(name, value)| (name.clone(), self.fill(value))).collect()
     }
 }

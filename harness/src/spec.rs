@@ -19,6 +19,7 @@ pub struct Postgres {
     pub(crate) port: Option<u16>,
     pub(crate) version: Option<String>,
     pub(crate) settings: Vec<(String, String)>,
+    pub(crate) replicas: Vec<String>,
     pub(crate) replica_of: Option<Link>,
 }
 
@@ -35,7 +36,13 @@ impl Postgres {
             "max_connections=100".to_owned(),
             // With the database's name, by which a test finds its own lines.
             "log_line_prefix=%m [%p] %d ".to_owned(),
+            // What a replica that is cut off still needs is kept, but not for ever.
+            "max_slot_wal_keep_size=256MB".to_owned(),
         ];
+        if self.replica_of.is_some() {
+            // A replication that was cut goes on soon after it heals; by itself the server would wait for five seconds.
+            parameters.push("wal_retrieve_retry_interval=100ms".to_owned());
+        }
         if !self.durable {
             let off = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off"];
             parameters.extend(off.map(str::to_owned));
@@ -74,6 +81,26 @@ impl Postgres {
         self.settings.push((name.into(), value.into()));
         self
     }
+
+    /// Sets parameters of the server, as its configuration file would.
+    ///
+    /// ```
+    /// let postgres = seaworthy_harness::Postgres::new().settings([("work_mem", "1MB"), ("jit", "off")]);
+    /// # let _ = postgres;
+    /// ```
+    pub fn settings<N: Into<String>, V: Into<String>>(
+        mut self,
+        settings: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.settings.extend(settings.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Adds a replica of this name, of the same version and with the same settings, which follows it by streaming. [`Stack::replica`](crate::Stack::replica) finds it.
+    pub fn replica(mut self, name: impl Into<String>) -> Self {
+        self.replicas.push(name.into());
+        self
+    }
 }
 
 /// A Redis server.
@@ -83,6 +110,7 @@ pub struct Redis {
     pub(crate) port: Option<u16>,
     pub(crate) version: Option<String>,
     pub(crate) settings: Vec<(String, String)>,
+    pub(crate) replicas: Vec<String>,
     pub(crate) replica_of: Option<Link>,
 }
 
@@ -91,6 +119,8 @@ pub struct Redis {
 pub(crate) struct Link {
     pub(crate) address: SocketAddr,
     pub(crate) login: Login,
+    /// Under which name a Postgres keeps what the replica has not got yet.
+    pub(crate) slot: String,
 }
 
 impl Redis {
@@ -111,7 +141,7 @@ impl Redis {
         self
     }
 
-    /// Takes this version, `15` or `15.18` for example, instead of whichever is found first.
+    /// Takes this version, `7` or `7.0.15` for example, instead of whichever is found first.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
@@ -123,22 +153,35 @@ impl Redis {
         self
     }
 
+    /// Sets parameters of the server, as its configuration file would.
+    ///
+    /// ```
+    /// let redis = seaworthy_harness::Redis::new().settings([("maxmemory", "64mb"), ("maxmemory-policy", "allkeys-lru")]);
+    /// # let _ = redis;
+    /// ```
+    pub fn settings<N: Into<String>, V: Into<String>>(
+        mut self,
+        settings: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.settings.extend(settings.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Adds a replica of this name, of the same version and with the same settings. [`Stack::replica`](crate::Stack::replica) finds it.
+    pub fn replica(mut self, name: impl Into<String>) -> Self {
+        self.replicas.push(name.into());
+        self
+    }
+
     /// What tells the server so, wherever it runs.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let (append, sync) = if self.durable { ("yes", "always") } else { ("no", "no") };
-        let args = [("save", ""), ("appendonly", append), ("appendfsync", sync)];
+        // A replica copies its primary at once; by itself the server would wait for five seconds for more of them to come.
+        let args =
+            [("save", ""), ("appendonly", append), ("appendfsync", sync), ("repl-diskless-sync-delay", "0")];
         let args =
             args.into_iter().chain(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let mut args: Vec<String> =
-            args.flat_map(|(name, value)| [format!("--{name}"), value.to_owned()]).collect();
-        if let Some(link) = &self.replica_of {
-            args.extend([
-                "--replicaof".to_owned(),
-                link.address.ip().to_string(),
-                link.address.port().to_string(),
-            ]);
-        }
-        args
+        args.flat_map(|(name, value)| [format!("--{name}"), value.to_owned()]).collect()
     }
 }
 
@@ -239,31 +282,4 @@ pub(crate) enum Spec {
     App(App),
     /// Any other server.
     Other(Arc<dyn Software>),
-}
-
-impl Spec {
-    /// Refuses what no server could take.
-    pub(crate) fn check(&self, name: &str) -> Result<(), Error> {
-        let plain = |text: &str| {
-            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-        };
-        let wrong = |why: String| Error::Start { service: name.to_owned(), why, log: String::new() };
-        if !plain(name) || name.len() > 40 {
-            return Err(wrong(
-                "a service's name has letters, digits, `-` and `_` only, and at most 40 of them".to_owned(),
-            ));
-        }
-        let settings: &[(String, String)] = match self {
-            Spec::Postgres(postgres) => &postgres.settings,
-            Spec::Redis(redis) => &redis.settings,
-            _ => &[],
-        };
-        let malformed = settings
-            .iter()
-            .find(|(name, value)| name.split('.').any(|part| !plain(part)) || value.contains(['\0', '\n']));
-        match malformed {
-            Some((setting, value)) => Err(wrong(format!("`{setting} = {value}` is no setting"))),
-            None => Ok(()),
-        }
-    }
 }

@@ -13,7 +13,7 @@ use seaworthy_fault_proxy::Proxies;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::{
-    Error, Service,
+    Error, Replica, Service, asked,
     guardian::{self, Guardian},
     provider::{Chosen, ProviderChoice, Site, choose},
     software::Software,
@@ -54,6 +54,7 @@ const NEEDED_MIB: u64 = 192;
 #[derive(Debug)]
 pub struct Stack {
     services: Mutex<BTreeMap<String, Service>>,
+    replicas: Mutex<BTreeMap<String, Replica>>,
     proxies: Proxies,
     provider: Provider,
     ready_deadline: Duration,
@@ -164,6 +165,7 @@ impl Stack {
 
     /// Ends every service and removes everything that belongs to the stack. A drop does the same, blocking.
     pub async fn stop(self) {
+        self.replicas().clear();
         let services: Vec<Service> = std::mem::take(&mut *self.services()).into_values().collect();
         for service in &services {
             service.instance().release().await;
@@ -177,15 +179,46 @@ impl Stack {
     }
 
     pub(crate) async fn start_service(&self, name: &str, spec: &Spec) -> Result<Service, Error> {
+        self.check_free(name, spec)?;
+        let start = async {
+            let instance = self.provider.0.provider.start(&self.site, name, spec).await?;
+            let service = Service::new(name, spec, instance, &self.proxies, self.ready_deadline).await?;
+            service.wait_until_ready().await.map(|()| service)
+        };
+        match start.await {
+            Ok(service) => {
+                self.services().insert(name.to_owned(), service.clone());
+                Ok(service)
+            }
+            Err(error) => {
+                self.forget(name).await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn check_free(&self, name: &str, spec: &Spec) -> Result<(), Error> {
         spec.check(name)?;
-        if self.services().contains_key(name) {
+        if self.services().keys().any(|other| other.eq_ignore_ascii_case(name)) {
             return Err(Error::ServiceExists { name: name.to_owned() });
         }
-        let instance = self.provider.0.provider.start(&self.site, name, spec).await?;
-        let service = Service::new(name, spec, instance, &self.proxies, self.ready_deadline).await?;
-        service.wait_until_ready().await?;
-        self.services().insert(name.to_owned(), service.clone());
-        Ok(service)
+        Ok(())
+    }
+
+    /// Takes away what is left of a service that did not start, so that another one can have its name.
+    pub(crate) async fn forget(&self, name: &str) {
+        drop(self.services().remove(name));
+        let ports = format!("{name}.port.");
+        for proxy in self.proxies.list().iter().map(|proxy| proxy.name()) {
+            if proxy == name || proxy.starts_with(&ports) {
+                let _ = self.proxies.delete(proxy).await;
+            }
+        }
+        let _ = std::fs::remove_dir_all(self.folder().join(name));
+    }
+
+    pub(crate) fn replicas(&self) -> MutexGuard<'_, BTreeMap<String, Replica>> {
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn expect(&self, name: &str) -> Service {
@@ -261,17 +294,13 @@ impl StackBuilder {
         if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
             return Err(Error::Runtime);
         }
-        for (at, (name, spec)) in self.servers.iter().enumerate() {
-            spec.check(name)?;
-            if self.servers[..at].iter().any(|(other, _)| other == name) {
-                return Err(Error::ServiceExists { name: name.clone() });
-            }
-        }
+        asked::check_all(&self.servers)?;
         let chosen = choose(self.provider).await?;
         let id = new_id();
         let guardian = Guardian::start(new_folder(&id)?, &id, None)?;
         let stack = Stack {
             services: Mutex::default(),
+            replicas: Mutex::default(),
             proxies: Proxies::with_seed(self.seed),
             provider: Provider(chosen),
             ready_deadline: self.ready_deadline,
@@ -282,6 +311,9 @@ impl StackBuilder {
             self.servers.iter().map(|(name, spec)| stack.start_service(name, spec)),
         )
         .await?;
+        let replicas =
+            self.servers.iter().flat_map(|(of, spec)| spec.replicas().iter().map(move |name| (name, of)));
+        futures_util::future::try_join_all(replicas.map(|(name, of)| stack.start_replica(name, of))).await?;
         if let Some(app) = self.websocket {
             let app = app(&stack);
             stack.start_app("websocket", app).await?;

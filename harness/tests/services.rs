@@ -114,7 +114,7 @@ async fn a_name_that_is_doubled_or_malformed_is_refused_before_anything_starts(b
     }
     let malformed = Postgres::new().setting("work_mem; drop", "1MB");
     let error = builder.postgres(malformed).start().await.unwrap_err();
-    assert!(error.to_string().contains("is no setting"), "{error}");
+    assert!(error.to_string().contains("can't have the setting"), "{error}");
 }
 
 async fn a_server_takes_its_settings_and_its_version(builder: StackBuilder) {

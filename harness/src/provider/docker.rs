@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     env,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,7 +31,7 @@ use super::{Instance, LogSource, Login, Provider, Site, native, port};
 use crate::{
     Error,
     signal::Signal,
-    software::Software,
+    software::{Placeholders, Software},
     spec::{App, Link, Postgres, Redis, Spec},
 };
 
@@ -83,9 +84,9 @@ as_postgres() {
 mkdir -p "$PGDATA" && chown postgres "$PGDATA" && chmod 700 "$PGDATA"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     as_postgres pg_basebackup --write-recovery-conf --wal-method stream --checkpoint fast --no-sync --pgdata "$PGDATA" \
-        --host "$1" --port "$2" --username "$3" || exit 1
+        --host "$1" --port "$2" --username "$3" --create-slot --slot "$4" || exit 1
 fi
-shift 3
+shift 4
 if command -v gosu >/dev/null; then exec gosu postgres "$@"
 elif command -v su-exec >/dev/null; then exec su-exec postgres "$@"
 else exec setpriv --reuid=postgres --regid=postgres --init-groups "$@"; fi
@@ -165,6 +166,7 @@ impl Docker {
             client: self.client.clone(),
             container,
             port: None,
+            more_ports: Vec::new(),
             login: Login::default(),
             disk: false,
             starts: AtomicUsize::new(1),
@@ -206,7 +208,8 @@ impl Docker {
         (port, image_name, link): (u16, &str, &Link),
     ) -> Result<Container, Error> {
         let (host, link_port) = (link.address.ip().to_string(), link.address.port().to_string());
-        let script = ["-c", REPLICA, "seaworthy-replica", &host, &link_port, &link.login.user, "postgres"];
+        let script =
+            ["-c", REPLICA, "seaworthy-replica", &host, &link_port, &link.login.user, &link.slot, "postgres"];
         let listen = ["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")].map(str::to_owned);
         let command = script.map(str::to_owned).into_iter().chain(listen).chain(spec.parameters());
         let (repository, tag) = split(image_name);
@@ -222,7 +225,9 @@ impl Docker {
     async fn start_redis(&self, site: &Site, name: &str, spec: &Redis) -> Result<Container, Error> {
         let port = port::pick(name, spec.port)?;
         let image_name = self.versioned(&REDIS, &self.redis, spec.version.as_deref()).await?;
-        let mut command = vec!["redis-server".to_owned()];
+        // What is changed at runtime, as whom it follows, is written down and so survives a restart.
+        let script = "[ -e redis.conf ] || : >redis.conf; exec redis-server redis.conf \"$@\"";
+        let mut command = ["sh", "-c", script, "seaworthy-redis"].map(str::to_owned).to_vec();
         command.extend(spec.arguments());
         let request = if spec.replica_of.is_some() {
             // On the host's network it finds the fault proxy in front of its primary.
@@ -247,16 +252,31 @@ impl Docker {
     ) -> Result<Container, Error> {
         let wanted = software.image();
         let port = port::pick(name, None)?;
-        let image_name = resolve(&self.client, "", &wanted.name, wanted.offline.as_deref()).await?;
-        let fill = |arg: String| arg.replace("{port}", &wanted.port.to_string()).replace("{data}", "/data");
-        let mut request = image(&image_name)
-            .with_exposed_port(wanted.port.tcp())
-            .with_host_config_modifier(publish(port, wanted.port))
-            .with_cmd(wanted.args.into_iter().map(fill));
-        for (name, value) in wanted.env {
+        let more = software
+            .more_ports()
+            .into_iter()
+            .map(|more| Ok((more.name, more.inside, port::pick(name, None)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let image_name =
+            resolve(&self.client, "Software::image", &wanted.name, wanted.offline.as_deref()).await?;
+        let inside: Vec<(String, u16)> =
+            more.iter().map(|(name, inside, _)| (name.clone(), *inside)).collect();
+        let placeholders = Placeholders::new(wanted.port, &inside, "/data");
+        let published: Vec<_> = [(port, wanted.port)]
+            .into_iter()
+            .chain(more.iter().map(|(_, inside, host)| (*host, *inside)))
+            .collect();
+        let exposing = published
+            .iter()
+            .fold(image(&image_name), |image, (_, inside)| image.with_exposed_port(inside.tcp()));
+        let mut request = exposing
+            .with_host_config_modifier(publish_all(published))
+            .with_cmd(wanted.args.iter().map(|arg| placeholders.fill(arg)));
+        for (name, value) in placeholders.fill_env(&wanted.env) {
             request = request.with_env_var(name, value);
         }
-        Ok(Container { port: Some(port), ..self.run(site, name, request).await? })
+        let more_ports = more.into_iter().map(|(name, _, host)| (name, host)).collect();
+        Ok(Container { port: Some(port), more_ports, ..self.run(site, name, request).await? })
     }
 
     /// The image for this version, or the one that was found at first.
@@ -358,10 +378,17 @@ fn split(name: &str) -> (&str, &str) {
 
 /// Publishes a port on the loopback interface only: a test's services are nobody else's.
 fn publish(host: u16, inside: u16) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
+    publish_all(vec![(host, inside)])
+}
+
+fn publish_all(ports: Vec<(u16, u16)>) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
     move |config| {
-        let binding =
-            PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.to_string()) };
-        config.port_bindings = Some(HashMap::from([(format!("{inside}/tcp"), Some(vec![binding]))]));
+        let bindings = ports.iter().map(|(host, inside)| {
+            let binding =
+                PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.to_string()) };
+            (format!("{inside}/tcp"), Some(vec![binding]))
+        });
+        config.port_bindings = Some(bindings.collect::<HashMap<_, _>>());
     }
 }
 
@@ -370,6 +397,7 @@ struct Container {
     client: bollard::Docker,
     container: ContainerAsync<GenericImage>,
     port: Option<u16>,
+    more_ports: Vec<(String, u16)>,
     login: Login,
     disk: bool,
     starts: AtomicUsize,
@@ -406,8 +434,21 @@ impl Instance for Container {
         self.port.map(|port| format!("127.0.0.1:{port}"))
     }
 
+    fn more_addresses(&self) -> Vec<(String, String)> {
+        self.more_ports.iter().map(|(name, port)| (name.clone(), format!("127.0.0.1:{port}"))).collect()
+    }
+
     fn login(&self) -> Login {
         self.login.clone()
+    }
+
+    async fn reaches_us_at(&self) -> Result<IpAddr, Error> {
+        let inspected = self.client.inspect_container(self.container.id(), None).await;
+        let inspected = inspected.map_err(|error| self.fail("inspect the container", chain(&error)))?;
+        let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        // One on the host's network has no gateway: it is where we are.
+        let gateway = networks.into_values().find_map(|network| network.gateway?.parse().ok());
+        Ok(gateway.unwrap_or(Ipv4Addr::LOCALHOST.into()))
     }
 
     async fn ended(&self) -> Option<String> {

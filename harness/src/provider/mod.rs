@@ -7,7 +7,11 @@ pub(crate) mod external;
 pub(crate) mod native;
 mod port;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -41,6 +45,11 @@ pub(crate) struct Site {
 pub(crate) trait Instance: Send + Sync {
     /// Where it listens, `host:port`; `None` for an application that does not.
     fn address(&self) -> Option<String>;
+
+    /// Where it listens beside that, by the ports' names.
+    fn more_addresses(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     /// What clients put after the address's scheme: user, password and database.
     fn login(&self) -> Login;
@@ -84,6 +93,11 @@ pub(crate) trait Instance: Send + Sync {
     /// Where its log can be read by another process.
     fn log_source(&self) -> LogSource {
         LogSource::None
+    }
+
+    /// The address by which the service can reach the fault proxies of this process.
+    async fn reaches_us_at(&self) -> Result<IpAddr, Error> {
+        Ok(Ipv4Addr::LOCALHOST.into())
     }
 
     /// Gives back what the guardian can't: a database on an external server.

@@ -6,7 +6,7 @@ use super::{account::Account, process::Process, service::NativeService};
 use crate::{
     Error, binaries,
     provider::{Instance, Site, port},
-    software::Software,
+    software::{Placeholders, Software},
 };
 
 pub(crate) fn start(site: &Site, name: &str, software: &dyn Software) -> Result<Arc<dyn Instance>, Error> {
@@ -18,10 +18,15 @@ pub(crate) fn start(site: &Site, name: &str, software: &dyn Software) -> Result<
     let data = home.join("data");
     account.make_folder(&home)?;
     account.make_folder(&data)?;
-    let fill =
-        |arg: String| arg.replace("{port}", &port.to_string()).replace("{data}", &data.display().to_string());
-    let args: Vec<String> = program.args.into_iter().map(fill).collect();
-    let process = Process::new(name, data, binary, account).args(args);
+    let more_ports = software
+        .more_ports()
+        .into_iter()
+        .map(|more| Ok((more.name, port::pick(name, None)?)))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let placeholders = Placeholders::new(port, &more_ports, &data.display().to_string());
+    let process = Process::new(name, data, binary, account)
+        .args(program.args.iter().map(|arg| placeholders.fill(arg)))
+        .env(&placeholders.fill_env(&program.env));
     process.start(&site.guardian)?;
-    Ok(Arc::new(NativeService::new(process, Some(port))))
+    Ok(Arc::new(NativeService { more_ports, ..NativeService::new(process, Some(port)) }))
 }

@@ -36,7 +36,10 @@ pub(crate) async fn start(site: &Site, name: &str, spec: &Postgres) -> Result<Ar
             base_backup(&binary, account, link, &data)?;
             let process = Process::new(&name, data.clone(), binary.path.clone(), account)
                 .args(arguments(&data, port, &spec));
-            return Ok(NativeService { process, port: Some(port), login: link.login.clone(), disk: None });
+            return Ok(NativeService {
+                login: link.login.clone(),
+                ..NativeService::new(process, Some(port))
+            });
         }
         let cluster = Cluster::cached(&binary, account, &home, guardian)?;
         account_home(account, &home)?;
@@ -49,7 +52,7 @@ pub(crate) async fn start(site: &Site, name: &str, spec: &Postgres) -> Result<Ar
         let process = Process::new(&name, data.clone(), binary.path.clone(), account)
             .args(arguments(&data, port, &spec));
         let login = Login { user: USER.to_owned(), password, database: "postgres".to_owned() };
-        Ok(NativeService { process, port: Some(port), login, disk })
+        Ok(NativeService { login, disk, ..NativeService::new(process, Some(port)) })
     })?;
     instance.process.start(&site.guardian)?;
     Ok(Arc::new(instance))
@@ -135,7 +138,7 @@ fn base_backup(binary: &Binary, account: Account, link: &Link, data: &Path) -> R
         ])
         .arg(data)
         .args(["--host", &link.address.ip().to_string(), "--port", &link.address.port().to_string()])
-        .args(["--username", &link.login.user])
+        .args(["--username", &link.login.user, "--create-slot", "--slot", &link.slot])
         .env("PGPASSWORD", &link.login.password)
         .current_dir(data)
         .stdin(Stdio::null());

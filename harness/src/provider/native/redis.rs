@@ -17,7 +17,13 @@ pub(crate) fn start(site: &Site, name: &str, spec: &Redis) -> Result<Arc<dyn Ins
     let data = home.join("data");
     account.make_folder(&home)?;
     account.make_folder(&data)?;
-    let process = Process::new(name, data, binary.path, account).args(arguments(port, spec));
+    // What is changed at runtime, as whom it follows, is written down here and so survives a restart.
+    let notes = home.join("redis.conf");
+    std::fs::write(&notes, "").map_err(Error::io(format!("writing {}", notes.display())))?;
+    account.own(&notes)?;
+    let process = Process::new(name, data, binary.path, account)
+        .args([notes.display().to_string()])
+        .args(arguments(port, spec));
     process.start(&site.guardian)?;
     Ok(Arc::new(NativeService::new(process, Some(port))))
 }

@@ -13,13 +13,14 @@ use crate::{
 pub(super) struct NativeService {
     pub(super) process: Process,
     pub(super) port: Option<u16>,
+    pub(super) more_ports: Vec<(String, u16)>,
     pub(super) login: Login,
     pub(super) disk: Option<SmallDisk>,
 }
 
 impl NativeService {
     pub(super) fn new(process: Process, port: Option<u16>) -> Self {
-        NativeService { process, port, login: Login::default(), disk: None }
+        NativeService { process, port, more_ports: Vec::new(), login: Login::default(), disk: None }
     }
 
     fn disk(&self) -> Result<&SmallDisk, Error> {
@@ -31,6 +32,10 @@ impl NativeService {
 impl Instance for NativeService {
     fn address(&self) -> Option<String> {
         self.port.map(|port| format!("127.0.0.1:{port}"))
+    }
+
+    fn more_addresses(&self) -> Vec<(String, String)> {
+        self.more_ports.iter().map(|(name, port)| (name.clone(), format!("127.0.0.1:{port}"))).collect()
     }
 
     fn login(&self) -> Login {
