@@ -6,7 +6,12 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, cache, digest::digest, software::Program};
+use crate::{
+    Error, cache,
+    digest::digest,
+    software::Program,
+    version::{digits, is_of, number},
+};
 
 /// A binary that was found, with its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,20 +34,27 @@ struct Package {
     debian: &'static str,
     fedora: &'static str,
     homebrew: &'static str,
+    /// Their names with `{}` where the major version stands, where there is one for each.
+    of_major: Option<[&'static str; 3]>,
 }
 
 const POSTGRES: Wanted = Wanted {
     name: "postgres",
     setting: "SEAWORTHY_POSTGRES",
     oldest: ("14", (14, 0)),
-    package: Package { debian: "postgresql", fedora: "postgresql-server", homebrew: "postgresql@17" },
+    package: Package {
+        debian: "postgresql",
+        fedora: "postgresql-server",
+        homebrew: "postgresql@17",
+        of_major: Some(["postgresql-{}", "postgresql{}-server", "postgresql@{}"]),
+    },
 };
 
 const REDIS: Wanted = Wanted {
     name: "redis-server",
     setting: "SEAWORTHY_REDIS",
     oldest: ("6.2", (6, 2)),
-    package: Package { debian: "redis-server", fedora: "redis", homebrew: "redis" },
+    package: Package { debian: "redis-server", fedora: "redis", homebrew: "redis", of_major: None },
 };
 
 /// The `postgres` binary: the one that `SEAWORTHY_POSTGRES` names, else the first on the PATH, in Debian's versioned
@@ -136,13 +148,29 @@ impl Wanted {
             return Err(self.missing(&first.display().to_string()));
         }
         let Some(wanted) = version else { return self.accept(first.clone()) };
-        let found: Vec<Binary> = candidates.into_iter().filter_map(|path| self.accept(path).ok()).collect();
-        let matching = found.iter().find(|binary| is_of(&binary.version, wanted));
-        matching.cloned().ok_or_else(|| Error::VersionMissing {
+        let mut others: Vec<String> = Vec::new();
+        for path in candidates {
+            let accepted = self.accept(path);
+            let (path, version) = match accepted {
+                Ok(binary) if is_of(&binary.version, wanted) => return Ok(binary),
+                Ok(Binary { path, version }) => (path, version),
+                Err(Error::BinaryTooOld { path, found, .. }) => (path, found),
+                Err(_) => continue,
+            };
+            let other = format!("{version} at {}", path.display());
+            if !others.contains(&other) {
+                others.push(other);
+            }
+        }
+        Err(Error::VersionMissing {
             what: self.name.to_owned(),
             wanted: wanted.to_owned(),
-            found: found.iter().map(|binary| binary.version.as_str()).collect::<Vec<_>>().join(", "),
-            remedy: format!("install that version, or name its binary in {}", self.setting),
+            found: if others.is_empty() { "none that works".to_owned() } else { others.join(", ") },
+            remedy: format!(
+                "install it with {}, or name its binary in {}",
+                self.installs(wanted),
+                self.setting
+            ),
         })
     }
 
@@ -172,14 +200,26 @@ impl Wanted {
     }
 
     fn install(&self) -> String {
-        let Package { debian, fedora, homebrew } = self.package;
+        let Package { debian, fedora, homebrew, .. } = self.package;
         installs(debian, fedora, homebrew)
     }
-}
 
-/// Whether `15.18` is a `15`.
-fn is_of(version: &str, wanted: &str) -> bool {
-    version.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    /// How this version is installed: systems that have packages of more than one have the major version in their names.
+    fn installs(&self, wanted: &str) -> String {
+        let major = wanted.split('.').next().unwrap_or(wanted);
+        match self.package.of_major {
+            Some([debian, fedora, homebrew]) => {
+                let [debian, fedora, homebrew] =
+                    [debian, fedora, homebrew].map(|package| package.replace("{}", major));
+                format!("`{}`", installs(&debian, &fedora, &homebrew))
+            }
+            None => format!(
+                "`{}` if your system's package is of that version, else from the makers of {}",
+                self.install(),
+                self.name
+            ),
+        }
+    }
 }
 
 /// What the binary says of itself, which is asked once and kept in the user's cache as long as the file stays as it is: a test run starts many
@@ -209,11 +249,12 @@ fn note_of(path: &Path) -> Option<PathBuf> {
 
 fn postgres_folders() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
-    for parent in
-        ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt", "/usr/pgsql-18", "/usr/pgsql-17"]
-    {
-        let children = std::fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
-        folders.extend(children.chain([PathBuf::from(parent)]).map(|folder| folder.join("bin")));
+    let fedora = std::fs::read_dir("/usr").into_iter().flatten().flatten().map(|entry| entry.path());
+    let fedora = fedora.filter(|path| path.to_string_lossy().starts_with("/usr/pgsql-"));
+    let parents = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"].map(PathBuf::from);
+    for parent in parents.into_iter().chain(fedora) {
+        let children = std::fs::read_dir(&parent).into_iter().flatten().flatten().map(|entry| entry.path());
+        folders.extend(children.chain([parent]).map(|folder| folder.join("bin")));
     }
     folders.retain(|folder| folder.join("postgres").is_file());
     // The newest first, as numbers: 9.6 comes after 15.
@@ -231,51 +272,4 @@ fn version_of(path: &Path) -> Result<String, Error> {
         return Err(broken(said.trim().chars().take(200).collect()));
     }
     Ok(version)
-}
-
-/// The first thing in the text that looks like a version: `postgres (PostgreSQL) 15.18 (Debian)` gives `15.18`, and
-/// `Redis server v=7.0.15 sha=00000000:0` gives `7.0.15`.
-fn digits(text: &str) -> String {
-    let start = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
-    let version: String = text[start..].chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-    version.trim_end_matches('.').to_owned()
-}
-
-fn number(version: &str) -> (u32, u32) {
-    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_is_asked_for_in_whole_parts() {
-        let cases = [
-            ("15.18", "15", true),
-            ("15.18", "15.18", true),
-            ("15.18", "15.1", false),
-            ("7.0.15", "7", true),
-            ("15", "1", false),
-        ];
-        for (version, wanted, is) in cases {
-            assert_eq!(is_of(version, wanted), is, "{version} as {wanted}");
-        }
-    }
-
-    #[test]
-    fn versions_are_read_from_what_servers_say_of_themselves() {
-        let cases = [
-            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "15.18", (15, 18)),
-            ("postgres (PostgreSQL) 17beta1", "17", (17, 0)),
-            ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64", "7.0.15", (7, 0)),
-            ("/usr/lib/postgresql/9.6/bin", "9.6", (9, 6)),
-            ("command not found", "", (0, 0)),
-        ];
-        for (said, version, parsed) in cases {
-            assert_eq!(digits(said), version, "{said}");
-            assert_eq!(number(version), parsed, "{said}");
-        }
-    }
 }

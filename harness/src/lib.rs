@@ -72,6 +72,7 @@ mod spec;
 mod stack;
 #[cfg(feature = "toxiproxy")]
 pub mod toxiproxy;
+mod version;
 
 pub use env::Env;
 pub use error::Error;

@@ -133,14 +133,20 @@ impl Stack {
         link: Proxy,
     ) -> Result<Replica, Error> {
         if primary.is_postgres() {
-            allow_replication(&primary).await?;
+            let patience = primary.ready_deadline().min(ANSWER);
+            timeout(patience, allow_replication(&primary)).await.map_err(|_| Error::Deadline {
+                service: primary.name().to_owned(),
+                action: "let a replica in",
+                deadline: patience,
+                log: String::new(),
+            })??;
         }
         let service = self.start_service(name, spec).await?;
         let replica = Replica { primary, service, link };
         if replica.service.is_redis() {
             follow(&replica.service, Some(replica.link.listen())).await?;
         }
-        replica.until("follow its primary", |lag| lag.connected).await?;
+        replica.until("follow its primary", Goal::Connected).await?;
         Ok(replica)
     }
 
@@ -191,7 +197,7 @@ impl Stack {
         let link = self.way_back(&old, promoted.instance().address().unwrap_or_default()).await?;
         let turned = Replica { primary: promoted, service: old, link };
         follow(&turned.service, Some(turned.link.listen())).await?;
-        turned.until("follow what was promoted", |lag| lag.connected).await?;
+        turned.until("follow what was promoted", Goal::Connected).await?;
         let mut replicas = self.replicas();
         replicas.remove(replica);
         replicas.insert(turned.service.name().to_owned(), turned.clone());
@@ -227,7 +233,8 @@ impl Replica {
     /// [`Error::Database`], [`Error::Start`] or [`Error::Deadline`] when one of the two does not answer, as when it was killed or paused.
     pub async fn lag(&self) -> Result<Lag, Error> {
         let look = async {
-            if self.primary.is_redis() { self.redis_lag().await } else { self.postgres_lag().await }
+            let written = self.written().await?;
+            Ok(self.applied().await?.behind(&written))
         };
         match timeout(ANSWER, look).await {
             Ok(lag) => lag,
@@ -235,13 +242,13 @@ impl Replica {
         }
     }
 
-    /// Waits until it has all that its primary has written by now.
+    /// Waits until it has all that its primary has written by now, whatever is written meanwhile.
     ///
     /// # Errors
     ///
     /// [`Error::Deadline`] when it has not within the stack's deadline for a service to become ready.
     pub async fn caught_up(&self) -> Result<(), Error> {
-        self.until("catch up with its primary", |lag| lag.connected && lag.bytes == 0).await
+        self.until("catch up with its primary", Goal::CaughtUp(None)).await
     }
 
     /// Makes it a server that can be written to, which follows nobody, and waits until it is. It stays one when it is killed and started again.
@@ -287,21 +294,38 @@ impl Replica {
         Ok(())
     }
 
-    async fn until(&self, action: &'static str, done: impl Fn(Lag) -> bool) -> Result<(), Error> {
+    async fn until(&self, action: &'static str, mut goal: Goal) -> Result<(), Error> {
         let patience = self.service.ready_deadline();
         let give_up = Instant::now() + patience;
         loop {
+            let left = give_up.saturating_duration_since(Instant::now());
             // Either of the two may be starting still.
-            let seen = match self.lag().await {
-                Ok(lag) if done(lag) => return Ok(()),
-                Ok(lag) => format!("{lag:?}"),
-                Err(error) => error.to_string(),
+            let seen = match timeout(left.min(ANSWER), self.towards(&mut goal)).await {
+                Ok(Ok(lag)) if goal.is_reached(lag) => return Ok(()),
+                Ok(Ok(lag)) => format!("{lag:?}"),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
             };
-            if Instant::now() > give_up {
+            if Instant::now() >= give_up {
                 return Err(self.too_late(action, patience, &seen).await);
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// How far it is from there.
+    async fn towards(&self, goal: &mut Goal) -> Result<Lag, Error> {
+        let written = match goal {
+            Goal::Connected => self.written().await?,
+            Goal::CaughtUp(Some(written)) => written.clone(),
+            Goal::CaughtUp(None) => {
+                self.flush().await?;
+                let written = self.written().await?;
+                *goal = Goal::CaughtUp(Some(written.clone()));
+                written
+            }
+        };
+        Ok(self.applied().await?.behind(&written))
     }
 
     async fn too_late(&self, action: &'static str, deadline: Duration, seen: &str) -> Error {
@@ -312,38 +336,103 @@ impl Replica {
         Error::Deadline { service: self.service.name().to_owned(), action, deadline, log }
     }
 
-    async fn postgres_lag(&self) -> Result<Lag, Error> {
+    /// Has a Postgres that acknowledges before it writes, as throwaway ones do, write what it has acknowledged: only then is it sent.
+    async fn flush(&self) -> Result<(), Error> {
+        if self.primary.is_redis() {
+            return Ok(());
+        }
         let mut primary = connect(&self.primary).await?;
-        let written: String = sqlx::query_scalar("select pg_current_wal_lsn()::text")
-            .fetch_one(&mut primary)
-            .await
-            .map_err(|source| refused(&self.primary, source))?;
+        for statement in ["set synchronous_commit = local", "select pg_current_xact_id()"] {
+            primary.execute(statement).await.map_err(|source| refused(&self.primary, source))?;
+        }
+        let _ = primary.close().await;
+        Ok(())
+    }
+
+    /// How far the primary's log goes.
+    async fn written(&self) -> Result<Written, Error> {
+        if self.primary.is_redis() {
+            let info = replication(&self.primary).await?;
+            return Ok(Written {
+                history: text_of(&info, "master_replid").to_owned(),
+                position: number_of(&info, "master_repl_offset"),
+            });
+        }
+        let mut primary = connect(&self.primary).await?;
+        let position: i64 =
+            sqlx::query_scalar("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8")
+                .fetch_one(&mut primary)
+                .await
+                .map_err(|source| refused(&self.primary, source))?;
+        let _ = primary.close().await;
+        Ok(Written { history: String::new(), position: u64::try_from(position).unwrap_or(0) })
+    }
+
+    /// How far the replica has come in it.
+    async fn applied(&self) -> Result<Applied, Error> {
+        if self.primary.is_redis() {
+            let info = replication(&self.service).await?;
+            let age = number_of(&info, "master_last_io_seconds_ago")
+                .max(number_of(&info, "master_link_down_since_seconds"));
+            return Ok(Applied {
+                history: text_of(&info, "master_replid").to_owned(),
+                position: number_of(&info, "slave_repl_offset"),
+                age: Duration::from_secs(age),
+                connected: text_of(&info, "master_link_status") == "up",
+            });
+        }
         let mut replica = connect(&self.service).await?;
         let row = sqlx::query(
-            "select greatest(pg_wal_lsn_diff($1::pg_lsn, pg_last_wal_replay_lsn()), 0)::int8,
+            "select coalesce(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0'), 0)::int8,
                     coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8,
                     exists (select from pg_stat_wal_receiver where status = 'streaming')",
         )
-        .bind(&written)
         .fetch_one(&mut replica)
         .await
         .map_err(|source| refused(&self.service, source))?;
-        let bytes = u64::try_from(row.get::<Option<i64>, _>(0).unwrap_or(0)).unwrap_or(0);
-        let age = Duration::try_from_secs_f64(row.get(1)).unwrap_or_default();
-        let _ = (primary.close().await, replica.close().await);
-        Ok(Lag { bytes, behind: if bytes == 0 { Duration::ZERO } else { age }, connected: row.get(2) })
+        let _ = replica.close().await;
+        Ok(Applied {
+            history: String::new(),
+            position: u64::try_from(row.get::<i64, _>(0)).unwrap_or(0),
+            age: Duration::try_from_secs_f64(row.get(1)).unwrap_or_default(),
+            connected: row.get(2),
+        })
     }
+}
 
-    async fn redis_lag(&self) -> Result<Lag, Error> {
-        let written = replication(&self.primary).await?;
-        let applied = replication(&self.service).await?;
-        let bytes =
-            field(&written, "master_repl_offset").saturating_sub(field(&applied, "slave_repl_offset"));
-        let silence = field(&applied, "master_last_io_seconds_ago")
-            .max(field(&applied, "master_link_down_since_seconds"));
-        let behind = if bytes == 0 { Duration::ZERO } else { Duration::from_secs(silence) };
-        let connected = applied.lines().any(|line| line.trim() == "master_link_status:up");
-        Ok(Lag { bytes, behind, connected })
+/// What a replica is waited for to have done.
+enum Goal {
+    Connected,
+    /// It has what its primary had written when that was first asked.
+    CaughtUp(Option<Written>),
+}
+
+impl Goal {
+    fn is_reached(&self, lag: Lag) -> bool {
+        lag.connected && (matches!(self, Goal::Connected) || lag.bytes == 0)
+    }
+}
+
+/// A position in a primary's log. Redis begins a new one, whose positions say nothing in the old one, when it starts without its data.
+#[derive(Clone)]
+struct Written {
+    history: String,
+    position: u64,
+}
+
+struct Applied {
+    history: String,
+    position: u64,
+    age: Duration,
+    connected: bool,
+}
+
+impl Applied {
+    fn behind(&self, written: &Written) -> Lag {
+        let of_it = if self.history == written.history { self.position } else { 0 };
+        let bytes = written.position.saturating_sub(of_it);
+        let behind = if bytes == 0 { Duration::ZERO } else { self.age };
+        Lag { bytes, behind, connected: self.connected }
     }
 }
 
@@ -380,10 +469,13 @@ async fn replication(service: &Service) -> Result<String, Error> {
     info.query_async(&mut redis_of(service).await?).await.map_err(|error| failed(service, &error))
 }
 
+fn text_of<'a>(info: &'a str, name: &str) -> &'a str {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
+}
+
 /// A number that `INFO` tells, or zero where it tells none, or `-1` for never.
-fn field(info: &str, name: &str) -> u64 {
-    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+fn number_of(info: &str, name: &str) -> u64 {
+    text_of(info, name).parse().unwrap_or(0)
 }
 
 async fn redis_of(service: &Service) -> Result<MultiplexedConnection, Error> {

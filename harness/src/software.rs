@@ -3,12 +3,14 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use crate::Readiness;
 
 /// How long one question to a server may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection has to stay open to count as accepted.
+const STAYS_OPEN: Duration = Duration::from_millis(100);
 
 /// How to run a server that the harness does not know by itself: natively, and in a container. It then has what every service has: a fault
 /// proxy, kills and pauses, its log, and an end with its stack.
@@ -63,15 +65,22 @@ pub trait Software: fmt::Debug + Send + Sync + 'static {
         Readiness::answers()
     }
 
-    /// Whether the server is ready, asked until it is: `Ok`, or why not yet. By itself, it is ready when it accepts a connection.
+    /// Whether the server is ready, asked until it is: `Ok`, or why not yet. By itself, it is ready when it accepts a connection and does not
+    /// close it within a tenth of a second: in front of a container, Docker accepts connections before the server does, and then closes them.
     ///
     /// # Errors
     ///
     /// A text that says what is missing; it is quoted if the server never becomes ready.
     async fn answers(&self, address: &str) -> Result<(), String> {
-        match timeout(PATIENCE, TcpStream::connect(address)).await {
-            Ok(connected) => connected.map(drop).map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no connection within {PATIENCE:?}")),
+        let mut connection = match timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(connected) => connected.map_err(|error| error.to_string())?,
+            Err(_) => return Err(format!("no connection within {PATIENCE:?}")),
+        };
+        match timeout(STAYS_OPEN, connection.read(&mut [0])).await {
+            Ok(Ok(0)) => Err("it closed the connection".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            // It greets, or waits for us to speak.
+            Ok(Ok(_)) | Err(_) => Ok(()),
         }
     }
 }

@@ -307,13 +307,18 @@ impl StackBuilder {
             site: Site { id, guardian },
         };
         // An early return drops the stack, and with it whatever has been started.
-        futures_util::future::try_join_all(
-            self.servers.iter().map(|(name, spec)| stack.start_service(name, spec)),
-        )
-        .await?;
-        let replicas =
-            self.servers.iter().flat_map(|(of, spec)| spec.replicas().iter().map(move |name| (name, of)));
-        futures_util::future::try_join_all(replicas.map(|(name, of)| stack.start_replica(name, of))).await?;
+        let mut starting = Vec::new();
+        for (name, spec) in &self.servers {
+            starting.push(stack.start_service(name, spec));
+        }
+        futures_util::future::try_join_all(starting).await?;
+        let mut following = Vec::new();
+        for (of, spec) in &self.servers {
+            for name in spec.replicas() {
+                following.push(stack.start_replica(name, of));
+            }
+        }
+        futures_util::future::try_join_all(following).await?;
         if let Some(app) = self.websocket {
             let app = app(&stack);
             stack.start_app("websocket", app).await?;

@@ -33,6 +33,7 @@ use crate::{
     signal::Signal,
     software::{Placeholders, Software},
     spec::{App, Link, Postgres, Redis, Spec},
+    version::is_of,
 };
 
 /// How long the daemon gets to answer at all.
@@ -282,16 +283,27 @@ impl Docker {
     /// The image for this version, or the one that was found at first.
     async fn versioned(&self, image: &Image, found: &str, version: Option<&str>) -> Result<String, Error> {
         let Some(version) = version else { return Ok(found.to_owned()) };
+        let mut other = None;
         if found == image.offline {
             let inspected = self.client.inspect_image(found).await.ok();
             let labels = inspected.and_then(|image| image.config?.labels).unwrap_or_default();
             let here = labels.get(VERSION_LABEL).map_or("one of unknown version", String::as_str);
-            if here.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+            if is_of(here, version) {
                 return Ok(found.to_owned());
             }
+            other = Some(format!("{found} with {here}"));
         }
         let (repository, _) = split(image.official);
-        resolve(&self.client, image.setting, &format!("{repository}:{version}-alpine"), None).await
+        let wanted = format!("{repository}:{version}-alpine");
+        match (resolve(&self.client, image.setting, &wanted, None).await, other) {
+            (Err(Error::Image { why, .. }), Some(found)) => Err(Error::VersionMissing {
+                what: format!("an image of {repository}"),
+                wanted: version.to_owned(),
+                found,
+                remedy: format!("pull it with `docker pull {wanted}`, which now fails: {why}"),
+            }),
+            (resolved, _) => resolved,
+        }
     }
 
     /// Runs the application on the host's network, so that it finds the fault proxies where the test finds them.

@@ -11,6 +11,7 @@ use crate::{
     Error,
     signal::Signal,
     spec::{Postgres, Redis, Spec},
+    version,
 };
 
 /// Takes the servers that two URLs name. On Postgres, a stack works in a database of its own, which it makes and
@@ -90,15 +91,25 @@ impl Provider for External {
             {
                 Err(unsupported("a setting of the server", name))
             }
-            Spec::Postgres(_) => {
-                let database = format!("seaworthy_{}", site.id);
-                site.guardian.tell(&format!("drop {database} {}", self.postgres))?;
-                run(&self.postgres, name, format!("create database {database}")).await?;
+            Spec::Postgres(Postgres { version, .. }) => {
+                if version.is_some() {
+                    let said = version_of_postgres(&self.postgres, name).await?;
+                    version::expect(name, &said, version.as_deref())?;
+                }
+                let stack = format!("seaworthy_{}", site.id);
+                // Each of several servers of a stack is a database of the one server that there is.
+                let database = if name == "postgres" { stack.clone() } else { format!("{stack}_{name}") };
+                site.guardian.tell(&format!("drop {stack} {}", self.postgres))?;
+                run(&self.postgres, name, format!("create database \"{database}\"")).await?;
                 let server =
                     Server { name: name.to_owned(), url: self.postgres.clone(), port: 5432, database };
                 Ok(Arc::new(server))
             }
-            Spec::Redis(_) => {
+            Spec::Redis(Redis { version, .. }) => {
+                if version.is_some() {
+                    let said = version_of_redis(&self.redis, name).await?;
+                    version::expect(name, &said, version.as_deref())?;
+                }
                 let database = self.redis.path().trim_start_matches('/').to_owned();
                 let server = Server { name: name.to_owned(), url: self.redis.clone(), port: 6379, database };
                 Ok(Arc::new(server))
@@ -114,6 +125,30 @@ async fn run(url: &Url, service: &str, statement: String) -> Result<(), Error> {
     let mut connection = PgConnection::connect(url.as_str()).await.map_err(fail)?;
     connection.execute(AssertSqlSafe(statement)).await.map_err(fail)?;
     connection.close().await.map_err(fail)
+}
+
+async fn version_of_postgres(url: &Url, service: &str) -> Result<String, Error> {
+    let fail = |source| Error::Database { service: service.to_owned(), source };
+    let mut connection = PgConnection::connect(url.as_str()).await.map_err(fail)?;
+    let said = sqlx::query_scalar("show server_version").fetch_one(&mut connection).await.map_err(fail)?;
+    connection.close().await.map_err(fail)?;
+    Ok(said)
+}
+
+async fn version_of_redis(url: &Url, service: &str) -> Result<String, Error> {
+    let ask = async {
+        let client = redis::Client::open(url.as_str())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+        Ok(info)
+    };
+    let info = ask.await.map_err(|error: redis::RedisError| Error::Start {
+        service: service.to_owned(),
+        why: error.to_string(),
+        log: String::new(),
+    })?;
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    Ok(version.unwrap_or_default().to_owned())
 }
 
 struct Server {
@@ -198,7 +233,7 @@ impl Instance for Server {
     async fn release(&self) {
         if self.port == 5432 {
             // The guardian tries too, where `psql` is there; an error here has no better place to go.
-            let statement = format!("drop database if exists {} with (force)", self.database);
+            let statement = format!("drop database if exists \"{}\" with (force)", self.database);
             let _ = run(&self.url, &self.name, statement).await;
         }
     }

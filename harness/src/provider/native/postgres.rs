@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{account::Account, disk::SmallDisk, process::Process, service::NativeService};
@@ -18,6 +19,10 @@ use crate::{
 };
 
 const USER: &str = "seaworthy";
+/// How long `initdb` or `pg_basebackup` may take.
+const PROGRAM_DEADLINE: Duration = Duration::from_secs(60);
+/// A pause between two looks at it.
+const PROGRAM_PAUSE: Duration = Duration::from_millis(2);
 /// Grows when what `initdb` is told changes, so that clusters of older releases are not taken.
 const LAYOUT: u32 = 1;
 
@@ -150,10 +155,22 @@ fn neighbour(binary: &Binary, name: &str) -> PathBuf {
     binary.path.canonicalize().unwrap_or_else(|_| binary.path.clone()).with_file_name(name)
 }
 
+/// Runs a program that comes with the server to its end. It may wait for another server, so not for ever.
 fn run(account: Account, command: &mut Command) -> Result<(), Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     let fail = |why: String| Error::Start { service: "postgres".to_owned(), why, log: String::new() };
-    let output = account.apply(command).output().map_err(|error| fail(format!("{program}: {error}")))?;
+    let child = account.apply(command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| fail(format!("{program}: {error}")))?;
+    let give_up = Instant::now() + PROGRAM_DEADLINE;
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() > give_up {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(fail(format!("{program} did not end within {PROGRAM_DEADLINE:?}")));
+        }
+        std::thread::sleep(PROGRAM_PAUSE);
+    }
+    let output = child.wait_with_output().map_err(|error| fail(format!("{program}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
