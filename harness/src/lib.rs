@@ -41,7 +41,6 @@
 mod asked;
 pub mod binaries;
 mod cache;
-pub mod check;
 pub mod codes;
 mod digest;
 pub mod env;
@@ -49,8 +48,6 @@ mod error;
 mod eventually;
 mod fault;
 mod guardian;
-mod history;
-mod load;
 mod lock;
 mod login;
 mod memory;
@@ -78,8 +75,6 @@ pub use env::Env;
 pub use error::Error;
 pub use eventually::{Answer, NotInTime, consistently, eventually, wait_until};
 pub use fault::{Fault, Injected};
-pub use history::{Counts, History, Operation, Outcome};
-pub use load::Load;
 pub use memory::PeakMemory;
 pub use nats::Nats;
 pub use network::{Faults, NetworkFault, Sentence};
@@ -93,6 +88,9 @@ pub use rows::{Redactor, Rows, RowsError};
 pub use schedule::{Event, Schedule, Storm};
 pub use seaworthy_fault_proxy::{Stream, Toxic};
 pub use seaworthy_harness_macros::test;
+pub use seaworthy_history::{
+    Call, Counts, Failure, History, Operation, Outcome, Pending, Profile, Sent, Workload, check,
+};
 /// The records that runs leave, and their renderings.
 pub use seaworthy_reports as reports;
 pub use service::Service;

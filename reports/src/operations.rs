@@ -74,7 +74,8 @@ impl Counts {
         OutcomeKind::ALL.iter().fold(0, |sum, outcome| sum.saturating_add(self.of(*outcome)))
     }
 
-    fn add(&mut self, outcome: OutcomeKind, times: u64) {
+    /// Counts so many more that ended like this.
+    pub fn add(&mut self, outcome: OutcomeKind, times: u64) {
         let count = match outcome {
             OutcomeKind::Ok => &mut self.ok,
             OutcomeKind::Failed => &mut self.failed,

@@ -6,7 +6,7 @@ use fake::faker::name::en::Name;
 use rand::Rng;
 use reqwest::StatusCode;
 use seaworthy_factories::{Factory, Record};
-use seaworthy_harness::Outcome;
+use seaworthy_harness::{Failure, Outcome};
 use seaworthy_shop::orders::NewOrder;
 use uuid::{Builder, Uuid};
 
@@ -61,24 +61,20 @@ impl Customer {
         }
     }
 
-    /// Places the order and says what became of it, as far as a client can know.
-    pub(crate) async fn place(self, order: NewOrder) -> (Uuid, Outcome) {
-        let outcome = match self.http.post(&self.url).json(&order).send().await {
-            Ok(response) if response.status().is_success() => Outcome::Ok,
-            Ok(response) => {
-                let status = response.status();
-                let said = format!("{status}: {}", why(&response.text().await.unwrap_or_default()));
-                // The shop says 504 when it can't know whether the order was committed.
-                if status == StatusCode::GATEWAY_TIMEOUT {
-                    Outcome::Unknown(said)
-                } else {
-                    Outcome::Failed(said)
-                }
-            }
-            Err(error) if error.is_connect() => Outcome::Failed(error.to_string()),
-            Err(error) => Outcome::Unknown(error.to_string()),
-        };
-        (order.id, outcome)
+    /// Places the order; an error says what became of it, as far as a client can know.
+    pub(crate) async fn place(self, order: NewOrder) -> Result<(), Failure> {
+        let response = self.http.post(&self.url).json(&order).send().await?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let status = response.status();
+        let said = format!("{status}: {}", why(&response.text().await.unwrap_or_default()));
+        // The shop says 504 when it can't know whether the order was committed.
+        Err(if status == StatusCode::GATEWAY_TIMEOUT {
+            Failure::Unknown(said)
+        } else {
+            Failure::Refused(said)
+        })
     }
 }
 

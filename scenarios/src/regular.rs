@@ -50,16 +50,15 @@ impl Regular<'_> {
                     let (id, began) = (order.id, self.orders.now());
                     on_order(id);
                     let outcome = timeout(self.deadline, self.customer.clone().place(order)).await;
-                    let outcome = outcome.map(|(_, outcome)| outcome);
+                    let outcome = outcome.map(|placed| placed.map_or_else(Outcome::from, |()| Outcome::Ok));
                     // One that was not placed can't be looked up.
                     placed = matches!(outcome, Ok(Outcome::Ok)).then(|| (id, Instant::now()));
                     next += 1;
                     (self.orders, "place-order", id, outcome, began)
                 }
             };
-            let (kind, key) = (kind.to_owned(), key.to_string());
-            let outcome = outcome.unwrap_or(Outcome::TimedOut);
-            history.record(Operation { kind, key, intended: began, ended: history.now(), outcome });
+            let operation = Operation::new(kind, key.to_string(), began).by(FIRST_ORDER * (self.number + 1));
+            history.record(operation.ended(history.now(), outcome.unwrap_or(Outcome::TimedOut)));
             sleep(BREATH).await;
         }
     }

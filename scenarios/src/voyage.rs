@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -13,12 +13,9 @@ use std::{
 use futures_util::future::join_all;
 use seaworthy_factories::{Factory, Seed};
 use seaworthy_harness::{
-    App, Counts, Error, History, Load, Operation, Outcome, PeakMemory, Postgres, ProviderChoice, Redis,
-    Schedule, Stack, check,
-    reports::{
-        FaultWindow, LogLine, Number, OutcomeKind, Resources, ScenarioRecord, SingleOperation, Status, Unit,
-        Verdict,
-    },
+    App, Counts, Error, History, Operation, Outcome, PeakMemory, Postgres, Profile, ProviderChoice, Redis,
+    Schedule, Stack, Workload, check,
+    reports::{FaultWindow, LogLine, Number, Resources, ScenarioRecord, Status, Unit, Verdict},
 };
 use seaworthy_queue::Stats;
 use seaworthy_shop::Bug;
@@ -120,18 +117,23 @@ impl Voyage {
         let (history, begun) = (History::start(), SystemTime::now());
         let connections = Mutex::new(Resources::default());
         let lookups = History::start();
-        let watchers: Vec<Watcher> = (0..WATCHERS).map(|_| Watcher::start(&shop_url)).collect();
+        let watchers: Arc<[Watcher]> = (0..WATCHERS).map(|_| Watcher::start(&shop_url)).collect();
         let customer = Customer::new(&shop_url, DEADLINE);
-        let load = Load { rate: RATE, duration: schedule.end() + CALM, deadline: DEADLINE };
         let faults_on = Mutex::new(Vec::new());
         let over = AtomicBool::new(false);
 
-        let placing = load.run("place-order", &history, |number| {
-            let order = OrderFactory.make_one(Seed(self.seed), number);
-            watchers[number as usize % WATCHERS].watch(order.id);
-            let placed = customer.clone().place(order.clone());
-            (order.id.to_string(), async move { placed.await.1 })
-        });
+        let (seed, watching) = (self.seed, watchers.clone());
+        let workload = Workload::new(Profile::constant(RATE, schedule.end() + CALM))
+            .seed(seed)
+            .deadline(DEADLINE)
+            .operation("place-order", 1, move |call| {
+                let order = OrderFactory.make_one(Seed(seed), call.number());
+                watching[call.number() as usize % WATCHERS].watch(order.id);
+                call.key(order.id.to_string());
+                let customer = customer.clone();
+                async move { customer.place(order).await }
+            });
+        let placing = workload.run(&history);
         let visiting = join_all((0..scenario.regulars).map(|number| {
             let regular = Regular {
                 number,
@@ -194,7 +196,7 @@ impl Voyage {
         let mut record = outcome.judge(scenario, postgres).await.map_err(postgres_failed)?;
         record.checks.push(check::none("no process ended by itself", &ended));
         if record.verdict() != Verdict::Held {
-            record.keep_operations(history.operations().iter().map(single));
+            record.keep_operations(history.operations().iter().map(Operation::single));
             let lines = logs::since(&stack, begun).await.into_iter();
             record
                 .keep_logs(lines.map(|line| LogLine { service: on_page(&line.service).to_owned(), ..line }));
@@ -211,7 +213,6 @@ impl Voyage {
         record.replay =
             format!("seaworthy run {} --seed {} --provider {}", scenario.name, self.seed, stack.provider());
         let provider = stack.provider_line().to_owned();
-        drop(watchers);
         stack.stop().await;
         Ok(Played { record, provider })
     }
@@ -381,10 +382,7 @@ impl Outcomes<'_> {
             let value = "off: nothing of Postgres is broken here".to_owned();
             record.numbers.push(Number { name: "Durability of Postgres".to_owned(), value });
         }
-        for operation in self.history.operations() {
-            let outcome = outcome_kind(&operation.outcome);
-            record.operations.record(&operation.kind, operation.intended, operation.latency(), outcome);
-        }
+        record.operations = self.history.counted();
         record.faults = self.windows;
         Ok(record)
     }
@@ -443,12 +441,9 @@ impl Outcomes<'_> {
 fn failures(history: &History) -> Vec<String> {
     let operations = history.operations().into_iter();
     let why = |operation: Operation| {
-        let why = match operation.outcome {
-            Outcome::Ok => return None,
-            Outcome::Failed(why) | Outcome::Unknown(why) => why,
-            Outcome::TimedOut => "no answer in time".to_owned(),
-        };
-        Some(format!("{} {} at {:.3} s: {why}", operation.kind, operation.key, operation.ended.as_secs_f64()))
+        let Operation { kind, key, ended, outcome, .. } = operation;
+        let why = outcome.why();
+        (outcome != Outcome::Ok).then(|| format!("{kind} {key} at {:.3} s: {why}", ended.as_secs_f64()))
     };
     operations.filter_map(why).collect()
 }
@@ -467,31 +462,6 @@ fn refusals(operations: &[Operation]) -> Vec<(String, usize)> {
     times.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
     times.truncate(NAMED);
     times
-}
-
-fn single(operation: &Operation) -> SingleOperation {
-    let why = match &operation.outcome {
-        Outcome::Ok => String::new(),
-        Outcome::Failed(why) | Outcome::Unknown(why) => why.clone(),
-        Outcome::TimedOut => "no answer in time".to_owned(),
-    };
-    SingleOperation {
-        kind: operation.kind.clone(),
-        key: operation.key.clone(),
-        at: operation.intended,
-        latency: operation.latency(),
-        outcome: outcome_kind(&operation.outcome),
-        why,
-    }
-}
-
-fn outcome_kind(outcome: &Outcome) -> OutcomeKind {
-    match outcome {
-        Outcome::Ok => OutcomeKind::Ok,
-        Outcome::Failed(_) => OutcomeKind::Failed,
-        Outcome::Unknown(_) => OutcomeKind::Unknown,
-        Outcome::TimedOut => OutcomeKind::TimedOut,
-    }
 }
 
 fn postgres_failed(source: sqlx::Error) -> Error {

@@ -3,14 +3,21 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// Each of our crates and those of our crates that it may depend on; the second list is for its tests alone.
-const FLOORS: [(&str, &[&str], &[&str]); 12] = [
+const FLOORS: [(&str, &[&str], &[&str]); 13] = [
     ("seaworthy-reports", &[], &[]),
     ("seaworthy-fault-proxy", &[], &[]),
     ("seaworthy-factories", &[], &[]),
     ("seaworthy-harness-macros", &[], &[]),
+    ("seaworthy-history", &["seaworthy-reports"], &[]),
     (
         "seaworthy-harness",
-        &["seaworthy-errors", "seaworthy-reports", "seaworthy-fault-proxy", "seaworthy-harness-macros"],
+        &[
+            "seaworthy-errors",
+            "seaworthy-reports",
+            "seaworthy-fault-proxy",
+            "seaworthy-harness-macros",
+            "seaworthy-history",
+        ],
         &[],
     ),
     ("seaworthy-errors", &[], &[]),

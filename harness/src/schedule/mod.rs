@@ -9,7 +9,7 @@ use seaworthy_reports::FaultWindow;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Error, Fault, Injected, Stack, history::History};
+use crate::{Error, Fault, History, Injected, Stack};
 
 pub use storm::Storm;
 

@@ -9,7 +9,7 @@ use std::{
 
 use seaworthy_reports::{Check, Verdict};
 
-use crate::history::{History, Outcome};
+use crate::{History, Outcome};
 
 /// Items that a violated check names at most.
 const NAMED: usize = 3;
@@ -145,7 +145,7 @@ fn first<T: Display>(items: &[&T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Operation;
+    use crate::Operation;
 
     fn verdict(check: Check) -> Verdict {
         check.verdict
@@ -186,8 +186,8 @@ mod tests {
     fn an_answer_that_came_late_or_never_is_a_violation() {
         let at = |ended: u64, outcome: Outcome| {
             let history = History::start();
-            let (kind, key, intended) = ("place".to_owned(), "1".to_owned(), Duration::ZERO);
-            history.record(Operation { kind, key, intended, ended: Duration::from_millis(ended), outcome });
+            let placed = Operation::new("place", "1", Duration::ZERO);
+            history.record(placed.ended(Duration::from_millis(ended), outcome));
             verdict(all_answered("answered", &history, Duration::from_millis(100)))
         };
         assert_eq!(at(50, Outcome::Ok), Verdict::Held);
