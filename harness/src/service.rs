@@ -23,7 +23,7 @@ use crate::{
 /// A pause between two looks at a service that is not ready yet.
 const READY_PAUSE: Duration = Duration::from_millis(5);
 /// A pause between two looks at the log of a service that restarts, which may be long.
-const RESTART_PAUSE: Duration = Duration::from_millis(25);
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
 /// How long one question after readiness may take.
 const READY_QUESTION: Duration = Duration::from_secs(2);
 
