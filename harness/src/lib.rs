@@ -50,7 +50,6 @@ mod fault;
 mod guardian;
 mod lock;
 mod login;
-mod memory;
 mod nats;
 mod network;
 pub mod observed;
@@ -59,6 +58,7 @@ mod provider;
 mod readiness;
 mod replica;
 mod rows;
+mod run;
 mod schedule;
 mod service;
 mod shared;
@@ -69,13 +69,13 @@ mod spec;
 mod stack;
 #[cfg(feature = "toxiproxy")]
 pub mod toxiproxy;
+mod usage;
 mod version;
 
 pub use env::Env;
 pub use error::Error;
 pub use eventually::{Answer, NotInTime, consistently, eventually, wait_until};
 pub use fault::{Fault, Injected};
-pub use memory::PeakMemory;
 pub use nats::Nats;
 pub use network::{Faults, NetworkFault, Sentence};
 pub use observed::{Queries, Transcript};
@@ -85,6 +85,7 @@ pub use provider::{ProviderChoice, would_take};
 pub use readiness::Readiness;
 pub use replica::{Lag, Replica};
 pub use rows::{Redactor, Rows, RowsError};
+pub use run::{BoxError, Interrupt, News, Play, Played, Progress, Scenario, Voyage};
 pub use schedule::{Event, Schedule, Storm};
 pub use seaworthy_fault_proxy::{Stream, Toxic};
 pub use seaworthy_harness_macros::test;
@@ -100,6 +101,7 @@ pub use signal::Signal;
 pub use software::{Image, Port, Program, Software};
 pub use spec::{App, Postgres, Redis};
 pub use stack::{Stack, StackBuilder, data_folder};
+pub use usage::Usage;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/recording.md")]

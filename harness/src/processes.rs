@@ -78,3 +78,16 @@ pub(crate) fn memory(pids: &[Pid]) -> Option<u64> {
     let kib: u64 = listing.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
     Some(kib * 1024).filter(|bytes| *bytes > 0)
 }
+
+/// How many files, sockets and pipes these processes have open.
+#[cfg(target_os = "linux")]
+pub(crate) fn handles(pids: &[Pid]) -> Option<u64> {
+    let open = pids.iter().filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")).ok());
+    Some(open.map(|entries| entries.count() as u64).sum()).filter(|open| *open > 0)
+}
+
+/// How many files, sockets and pipes these processes have open: this system does not say.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn handles(_pids: &[Pid]) -> Option<u64> {
+    None
+}

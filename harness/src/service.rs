@@ -12,7 +12,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    Error,
+    Error, Usage,
     provider::{Instance, LogSource, Login},
     readiness::Sign,
     signal::Signal,
@@ -201,9 +201,9 @@ impl Service {
         self.inner.instance.login().database
     }
 
-    /// The memory that the service's processes have resident now, in bytes; `None` where that can't be told.
-    pub async fn memory(&self) -> Option<u64> {
-        self.inner.instance.memory().await
+    /// What the service's processes use now, as far as that can be told.
+    pub async fn usage(&self) -> Usage {
+        self.inner.instance.usage().await
     }
 
     /// Sends a signal to the process that was started, and not to its children; in a container, to its first process.

@@ -80,6 +80,7 @@ pub struct StackBuilder {
     ready_deadline: Duration,
     servers: Vec<(String, Spec)>,
     websocket: Option<AppOf>,
+    apps: Vec<(String, AppOf)>,
 }
 
 impl Stack {
@@ -91,6 +92,7 @@ impl Stack {
             ready_deadline: Duration::from_secs(30),
             servers: Vec::new(),
             websocket: None,
+            apps: Vec::new(),
         }
     }
 
@@ -285,6 +287,12 @@ impl StackBuilder {
         self
     }
 
+    /// Adds another process of the application, a worker for one. Those that are added are started one after the other, after the one that serves.
+    pub fn app(mut self, name: impl Into<String>, app: impl FnOnce(&Stack) -> App + Send + 'static) -> Self {
+        self.apps.push((name.into(), Box::new(app)));
+        self
+    }
+
     /// Starts everything and waits until it is ready.
     ///
     /// # Errors
@@ -322,6 +330,10 @@ impl StackBuilder {
         if let Some(app) = self.websocket {
             let app = app(&stack);
             stack.start_app("websocket", app).await?;
+        }
+        for (name, app) in self.apps {
+            let app = app(&stack);
+            stack.start_app(&name, app).await?;
         }
         Ok(stack)
     }

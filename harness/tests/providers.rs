@@ -10,8 +10,7 @@ use std::{
 };
 
 use seaworthy_harness::{
-    App, Error, Fault, History, PeakMemory, Postgres, ProviderChoice, Redis, Schedule, Signal, Stack,
-    StackBuilder,
+    App, Error, Fault, History, Postgres, ProviderChoice, Redis, Schedule, Signal, Stack, StackBuilder,
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
@@ -46,7 +45,7 @@ on_every_provider!(
     an_application_is_told_its_port_and_is_ready_when_it_says_so,
     an_application_that_ends_is_an_error_that_quotes_its_log,
     a_signal_reaches_the_process_alone_and_a_restart_is_over_when_the_application_says_so,
-    the_memory_of_every_service_is_told,
+    what_every_service_uses_is_told,
     a_schedule_heals_what_it_broke,
     a_panic_leaves_nothing,
 );
@@ -232,17 +231,18 @@ async fn a_signal_reaches_the_process_alone_and_a_restart_is_over_when_the_appli
     drop(kill);
 }
 
-async fn the_memory_of_every_service_is_told(builder: StackBuilder) {
+async fn what_every_service_uses_is_told(builder: StackBuilder) {
     let stack = builder.postgres(Postgres::new()).redis(Redis::new()).start().await.unwrap();
-    let peaks = PeakMemory::watch(&stack);
     let mib = 1024 * 1024;
     for service in stack.all() {
-        let bytes = service.memory().await.unwrap();
+        let used = service.usage().await;
+        let bytes = used.memory.unwrap();
         assert!((mib..1024 * mib).contains(&bytes), "{}: {bytes} bytes", service.name());
+        if stack.provider() == "native" {
+            assert!((4..1000).contains(&used.handles.unwrap()), "{}: {used:?}", service.name());
+            assert!((4096..1024 * mib).contains(&used.disk.unwrap()), "{}: {used:?}", service.name());
+        }
     }
-    let peaks = peaks.end().await;
-    assert_eq!(peaks.keys().collect::<Vec<_>>(), ["postgres", "redis"]);
-    assert!(peaks.values().all(|bytes| *bytes > mib), "{peaks:?}");
 }
 
 async fn a_schedule_heals_what_it_broke(builder: StackBuilder) {

@@ -175,6 +175,27 @@ impl<W: Write> LogWriter<W> {
         self.to.flush()
     }
 
+    /// Writes the end of a scenario whose operations and faults were written event by event: all else that its record has.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub fn end_scenario(&mut self, number: u32, record: &ScenarioRecord) -> io::Result<()> {
+        let told = |event: &Event| {
+            matches!(
+                event,
+                Event::ScenarioStarted { .. }
+                    | Event::Operations { .. }
+                    | Event::OperationKind { .. }
+                    | Event::FaultBegan { .. }
+                    | Event::FaultEnded { .. }
+            )
+        };
+        let events = events_of(number, record);
+        events.iter().filter(|event| !told(event)).try_for_each(|event| self.event(event))?;
+        self.to.flush()
+    }
+
     /// Writes one event.
     ///
     /// # Errors

@@ -9,9 +9,9 @@ use seaworthy_harness::{
     reports::{Check, Verdict},
 };
 
-use crate::Scenario;
+use crate::course::Course;
 
-pub(crate) const SCENARIO: Scenario = Scenario {
+pub(crate) const COURSE: Course = Course {
     name: "disk-full",
     summary: "The disk of Postgres' data fills up, then space returns.",
     durable: true,

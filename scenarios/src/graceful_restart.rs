@@ -9,11 +9,11 @@ use seaworthy_harness::{
     reports::{Check, Verdict},
 };
 
-use crate::Scenario;
+use crate::course::Course;
 
 const RESTARTS: u32 = 30;
 
-pub(crate) const SCENARIO: Scenario = Scenario {
+pub(crate) const COURSE: Course = Course {
     name: "graceful-restart",
     summary: "The shop is restarted 30 times while eight clients send one request after the other.",
     // Postgres itself is not touched, and a slow disk would be all that is measured.

@@ -1,32 +1,30 @@
 //! The chaos scenarios of Seaworthy's core services, sailed by the shop.
 //!
-//! A [`Scenario`] says which faults happen when, from a seed, and what has to have been exercised for its verdict to mean
-//! anything. A [`Voyage`] plays it: real services, open-loop load, WebSocket watchers, and checks over what clients were
-//! told and what is true in the end.
+//! Each scenario has faults that a seed gives, and says what has to have been exercised for its verdict to mean anything. What must hold is the
+//! same for all: real services, open-loop load, WebSocket watchers, and checks over what clients were told and what is true in the end.
 //!
 //! ```
-//! let scenario = seaworthy_scenarios::find("disk-full").unwrap();
-//! let schedule = scenario.schedule(7);
-//! assert_eq!(schedule, scenario.schedule(7), "the same seed gives the same schedule");
+//! let shop = seaworthy_scenarios::Shop::new("target/debug/seaworthy");
+//! let schedule = shop.scenario("disk-full").schedule(7);
+//! assert_eq!(schedule, shop.scenario("disk-full").schedule(7), "the same seed gives the same schedule");
 //! assert_eq!(schedule.events[0].target, "postgres");
 //! ```
 
 pub mod cli;
+mod course;
 mod disk_full;
 mod graceful_restart;
-mod logs;
 mod orders;
 mod postgres_connection_loss;
 mod redis_failure;
 mod regular;
-mod scenario;
+mod sail;
+mod seen;
 mod truth;
-mod voyage;
 mod watcher;
 mod worker_crash;
 
-pub use scenario::{Evidence, Scenario, find, scenarios};
-pub use voyage::{Played, Progress, Voyage};
+pub use course::Shop;
 
 /// The examples of the documentation compile.
 #[cfg(doctest)]

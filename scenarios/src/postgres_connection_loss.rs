@@ -5,9 +5,9 @@ use std::time::Duration;
 use rand::RngExt as _;
 use seaworthy_harness::{Fault, Schedule, check::exercised};
 
-use crate::Scenario;
+use crate::course::Course;
 
-pub(crate) const SCENARIO: Scenario = Scenario {
+pub(crate) const COURSE: Course = Course {
     name: "postgres-connection-loss",
     summary: "Connections to Postgres are reset three times, then it can't be reached for seconds.",
     durable: true,

@@ -1,13 +1,24 @@
 //! What is true in the end: read past every proxy, from the shop's own tables.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use seaworthy_queue::{Queue, Stats};
 use sqlx::{
     Connection, PgConnection, PgPool, Row,
     postgres::{PgPoolOptions, PgRow},
 };
+use tokio::time::sleep;
 use uuid::Uuid;
+
+use crate::watcher::Watcher;
+
+/// How long watchers may take to hear the last news.
+const NEWS_LIMIT: Duration = Duration::from_secs(5);
+/// A pause between two looks.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// A direct view of the shop's database.
 #[derive(Debug, Clone)]
@@ -22,7 +33,7 @@ impl Truth {
     }
 
     /// The state of every order.
-    pub(crate) async fn states(&self) -> Result<HashMap<Uuid, String>, sqlx::Error> {
+    async fn states(&self) -> Result<HashMap<Uuid, String>, sqlx::Error> {
         let rows = sqlx::query("select id, state from shop.orders").fetch_all(&self.pool).await?;
         rows.into_iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
@@ -51,10 +62,23 @@ impl Truth {
         .await
     }
 
-    /// How many clients are connected to the server.
-    pub(crate) async fn connections(&self) -> Result<i64, sqlx::Error> {
-        let counted = "select count(*) from pg_stat_activity where backend_type = 'client backend'";
-        sqlx::query_scalar(counted).fetch_one(&self.pool).await
+    /// What the watchers saw last of each order, beside what is true, once the last news had time to arrive.
+    pub(crate) async fn watched(
+        &self,
+        watchers: &[Watcher],
+    ) -> Result<Vec<(String, Option<String>, String)>, sqlx::Error> {
+        let states = self.states().await?;
+        let give_up = Instant::now() + NEWS_LIMIT;
+        loop {
+            let last = |order: &Uuid| watchers.iter().find_map(|watcher| watcher.last_seen(*order));
+            let seen: Vec<_> =
+                states.iter().map(|(order, state)| (order.to_string(), last(order), state.clone())).collect();
+            let agree = seen.iter().all(|(_, seen, state)| seen.as_ref() == Some(state));
+            if agree || Instant::now() > give_up {
+                return Ok(seen);
+            }
+            sleep(LOOK).await;
+        }
     }
 
     /// What the queue counts.

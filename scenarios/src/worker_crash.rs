@@ -5,9 +5,9 @@ use std::time::Duration;
 use rand::RngExt as _;
 use seaworthy_harness::{Fault, Schedule, check::exercised};
 
-use crate::Scenario;
+use crate::course::Course;
 
-pub(crate) const SCENARIO: Scenario = Scenario {
+pub(crate) const COURSE: Course = Course {
     name: "worker-crash",
     summary: "Workers are killed with SIGKILL in the middle of their jobs, several times, while orders flow.",
     durable: true,

@@ -2,10 +2,10 @@
 
 use futures_util::{StreamExt, stream};
 use seaworthy_harness::{
-    ProviderChoice,
+    Play, ProviderChoice,
     reports::{Status, Verdict},
 };
-use seaworthy_scenarios::{Voyage, scenarios};
+use seaworthy_scenarios::Shop;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_scenario_holds_in_containers() {
@@ -16,17 +16,15 @@ async fn every_scenario_holds_in_containers() {
         );
         return eprintln!("the container tests are skipped: {error}");
     }
-    let program = env!("CARGO_BIN_EXE_seaworthy").into();
-    let voyage = Voyage { program, provider: ProviderChoice::Docker, seed: 7, bug: None, schedule: None };
+    let play = Play::new(7).provider(ProviderChoice::Docker);
     // What a build has just written must not hold up what Postgres writes.
     nix::unistd::sync();
-    let all = scenarios();
+    let all = Shop::new(env!("CARGO_BIN_EXE_seaworthy")).scenarios();
     let (alone, others): (Vec<_>, Vec<_>) =
-        all.iter().partition(|scenario| scenario.name == "graceful-restart");
+        all.iter().partition(|scenario| scenario.name() == "graceful-restart");
     // Two at once: more would test the machine. The one whose clients hardly rest has it for itself.
     for (scenarios, at_once) in [(others, 2), (alone, 1)] {
-        let mut playing =
-            stream::iter(scenarios).map(|scenario| voyage.play(scenario, |_| {})).buffered(at_once);
+        let mut playing = stream::iter(scenarios).map(|scenario| play.of(scenario)).buffered(at_once);
         while let Some(played) = playing.next().await {
             let record = played.unwrap().record;
             assert_eq!(record.status, Status::Played);

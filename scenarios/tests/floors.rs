@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// Each of our crates and those of our crates that it may depend on; the second list is for its tests alone.
-const FLOORS: [(&str, &[&str], &[&str]); 13] = [
+const FLOORS: [(&str, &[&str], &[&str]); 14] = [
     ("seaworthy-reports", &[], &[]),
     ("seaworthy-fault-proxy", &[], &[]),
     ("seaworthy-factories", &[], &[]),
@@ -20,6 +20,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 13] = [
         ],
         &[],
     ),
+    ("seaworthy-command", &["seaworthy-harness"], &[]),
     ("seaworthy-errors", &[], &[]),
     ("seaworthy-telemetry", &["seaworthy-errors"], &["seaworthy-harness", "seaworthy-factories"]),
     (
@@ -40,6 +41,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 13] = [
             "seaworthy-queue",
             "seaworthy-errors",
             "seaworthy-telemetry",
+            "seaworthy-command",
             "seaworthy-harness",
             "seaworthy-factories",
         ],

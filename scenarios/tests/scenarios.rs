@@ -1,10 +1,10 @@
 //! Every scenario holds as the shop is, and turns red when the shop has the bug that it is there to find.
 
 use seaworthy_harness::{
-    ProviderChoice,
+    Play, ProviderChoice,
     reports::{ScenarioRecord, Status, Verdict},
 };
-use seaworthy_scenarios::{Voyage, find};
+use seaworthy_scenarios::Shop;
 use seaworthy_shop::Bug;
 use tokio::sync::Semaphore;
 
@@ -17,10 +17,9 @@ async fn play(name: &str, bug: Option<Bug>) -> ScenarioRecord {
     // Its clients hardly rest, and not one of their requests may be late.
     let places = if name == "graceful-restart" { 4 } else { 1 };
     let _places = PLACES.acquire_many(places).await.unwrap();
-    let program = env!("CARGO_BIN_EXE_seaworthy").into();
-    let voyage =
-        Voyage { program, provider: ProviderChoice::from_env().unwrap(), seed: SEED, bug, schedule: None };
-    let record = voyage.play(&find(name).unwrap(), |_| {}).await.unwrap().record;
+    let shop = Shop { program: env!("CARGO_BIN_EXE_seaworthy").into(), bug };
+    let play = Play::new(SEED).provider(ProviderChoice::from_env().unwrap());
+    let record = play.of(&shop.scenario(name)).await.unwrap().record;
     assert_eq!(record.status, Status::Played);
     record
 }

@@ -115,6 +115,15 @@ pub fn within(name: &str, took: Option<Duration>, limit: Duration) -> Check {
     }
 }
 
+/// A number is as large as it has to be at least; that it had to be nothing says nothing.
+pub fn at_least(name: &str, found: u64, wanted: u64) -> Check {
+    match wanted {
+        0 => Check::new(name, Verdict::Unknown, "nothing was expected"),
+        _ if found >= wanted => Check::new(name, Verdict::Held, format!("{found} of {wanted}")),
+        _ => Check::new(name, Verdict::Violated, format!("{found}, and {wanted} were expected")),
+    }
+}
+
 /// Nothing of the kind happened.
 pub fn none(name: &str, found: &[String]) -> Check {
     let named: Vec<&String> = found.iter().collect();

@@ -48,6 +48,8 @@ struct Record {
     dropped: u64,
     running: u64,
     counted: Operations,
+    /// What was counted since somebody last asked for that.
+    fresh: Operations,
     counts: Counts,
 }
 
@@ -125,6 +127,11 @@ impl History {
         self.lock().counted.clone()
     }
 
+    /// The operations that have ended since this was last called, counted over time and by kind: for a log that grows with the history.
+    pub fn take_fresh(&self) -> Operations {
+        std::mem::take(&mut self.lock().fresh)
+    }
+
     fn end(&self, place: Option<usize>, operation: &Operation) {
         let mut record = self.lock();
         record.running -= 1;
@@ -143,7 +150,9 @@ impl Record {
     fn count(&mut self, operation: &Operation) {
         let outcome = operation.outcome.kind();
         self.counts.add(outcome, 1);
-        self.counted.record(&operation.kind, operation.intended, operation.latency(), outcome);
+        for counted in [&mut self.counted, &mut self.fresh] {
+            counted.record(&operation.kind, operation.intended, operation.latency(), outcome);
+        }
     }
 }
 

@@ -73,13 +73,13 @@ pub(crate) async fn choose(choice: ProviderChoice) -> Result<Chosen, Error> {
     }
 }
 
-/// The provider that `auto` takes on this machine, and why, in one line.
+/// The provider that a choice takes on this machine, and why, in one line.
 ///
 /// # Errors
 ///
-/// [`Error::NoProvider`].
-pub async fn would_take() -> Result<String, Error> {
-    choose(ProviderChoice::Auto).await.map(|chosen| chosen.why)
+/// Why it takes none, as [`Error::NoProvider`].
+pub async fn would_take(choice: ProviderChoice) -> Result<String, Error> {
+    choose(choice).await.map(|chosen| chosen.why)
 }
 
 fn native(because: &str) -> Result<Chosen, Error> {

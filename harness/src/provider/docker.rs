@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 use super::{Instance, LogSource, Login, Provider, Site, native, port};
 use crate::{
-    Error,
+    Error, Usage,
     signal::Signal,
     software::{Placeholders, Software},
     spec::{App, Link, Postgres, Redis, Spec},
@@ -545,6 +545,12 @@ impl Instance for Container {
         LogSource::Container(self.container.id().to_owned())
     }
 
+    async fn usage(&self) -> Usage {
+        Usage { memory: self.memory().await, ..Usage::default() }
+    }
+}
+
+impl Container {
     async fn memory(&self) -> Option<u64> {
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
         let mut answers = self.client.stats(self.container.id(), Some(options));

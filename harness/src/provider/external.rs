@@ -226,10 +226,6 @@ impl Instance for Server {
         Vec::new()
     }
 
-    async fn memory(&self) -> Option<u64> {
-        None
-    }
-
     async fn release(&self) {
         if self.port == 5432 {
             // The guardian tries too, where `psql` is there; an error here has no better place to go.

@@ -20,7 +20,7 @@ pub(crate) use choice::{Chosen, choose};
 pub use choice::{ProviderChoice, would_take};
 
 pub(crate) use crate::login::Login;
-use crate::{Error, guardian::Guardian, signal::Signal, spec::Spec};
+use crate::{Error, Usage, guardian::Guardian, signal::Signal, spec::Spec};
 
 /// A way to bring services up. All providers behave alike; what one of them can't do is an [`Error::Unsupported`].
 #[async_trait]
@@ -87,8 +87,10 @@ pub(crate) trait Instance: Send + Sync {
     /// Every line of its log with this text, from its first start on.
     async fn lines(&self, text: &str) -> Vec<String>;
 
-    /// The memory that its processes have resident now, in bytes, where that can be told.
-    async fn memory(&self) -> Option<u64>;
+    /// What its processes use now, as far as that can be told.
+    async fn usage(&self) -> Usage {
+        Usage::default()
+    }
 
     /// Where its log can be read by another process.
     fn log_source(&self) -> LogSource {

@@ -113,10 +113,6 @@ impl Instance for Attached {
         self.log().await.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
-    async fn memory(&self) -> Option<u64> {
-        None
-    }
-
     fn log_source(&self) -> LogSource {
         self.record.log.clone()
     }

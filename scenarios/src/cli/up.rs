@@ -1,11 +1,10 @@
 //! `seaworthy up`: services to work with by hand.
 
-use std::future::pending;
+use std::{future::pending, path::PathBuf};
 
 use clap::Args;
+use seaworthy_command::{Exit, environment, provider, usage};
 use seaworthy_harness::{App, Postgres, Redis, Stack};
-
-use super::{Exit, environment, provider, usage};
 
 /// Start Postgres, Redis and the shop's WebSocket server, and hold them until Ctrl-C.
 #[derive(Debug, Args)]
@@ -22,14 +21,10 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    pub(crate) async fn execute(self) -> Exit {
+    pub(crate) async fn execute(self, program: PathBuf) -> Exit {
         let provider = match provider(self.provider.as_deref()) {
             Ok(provider) => provider,
             Err(error) => return usage(&error),
-        };
-        let program = match std::env::current_exe() {
-            Ok(program) => program,
-            Err(error) => return environment(&error),
         };
         let mut postgres = Postgres::new();
         if let Some(port) = self.postgres_port {

@@ -16,7 +16,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use super::account::Account;
-use crate::{Error, guardian::Guardian, processes};
+use crate::{Error, Usage, guardian::Guardian, processes, usage};
 
 /// How long the kernel gets to end processes that were killed.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
@@ -146,10 +146,14 @@ impl Process {
     }
 
     /// What measures the memory of the process and its children, without this value.
-    pub(crate) fn memory(&self) -> impl FnOnce() -> Option<u64> + Send + 'static {
+    pub(crate) fn usage(&self) -> impl FnOnce() -> Usage + Send + 'static {
         let leader = self.child().as_ref().map_or(0, Child::id);
         let folder = self.folder.clone();
-        move || processes::memory(&processes::running_in(&folder, leader))
+        move || {
+            let running = processes::running_in(&folder, leader);
+            let (memory, handles) = (processes::memory(&running), processes::handles(&running));
+            Usage { memory, handles, disk: Some(usage::disk(&folder)) }
+        }
     }
 
     /// Every line of the log that has this in it.

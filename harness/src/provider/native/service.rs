@@ -5,7 +5,7 @@ use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
 
 use super::{disk::SmallDisk, process::Process};
 use crate::{
-    Error,
+    Error, Usage,
     provider::{Instance, LogSource, Login},
     signal::Signal,
 };
@@ -90,9 +90,9 @@ impl Instance for NativeService {
         LogSource::File(self.process.log_path())
     }
 
-    async fn memory(&self) -> Option<u64> {
-        let look = self.process.memory();
-        // Reads a few files per process.
-        tokio::task::spawn_blocking(look).await.ok().flatten()
+    async fn usage(&self) -> Usage {
+        let look = self.process.usage();
+        // Reads a few files per process, and a folder.
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 }

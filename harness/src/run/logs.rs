@@ -2,13 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use seaworthy_harness::{Stack, reports::LogLine};
+use seaworthy_reports::LogLine;
+
+use crate::Stack;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// What every service of the stack has logged since this moment, which is the scenario's start.
-pub(crate) async fn since(stack: &Stack, start: SystemTime) -> Vec<LogLine> {
+pub(super) async fn since(stack: &Stack, start: SystemTime) -> Vec<LogLine> {
     let start = start.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut all = Vec::new();
     for service in stack.all() {

@@ -8,16 +8,21 @@ use std::{
 
 use clap::Args;
 use seaworthy_harness::{
-    ProviderChoice, Rate, Schedule, Shrink, Trial,
+    Play, ProviderChoice, Rate, Scenario, Schedule, Shrink, Trial,
     reports::{Run, ScenarioRecord, Verdict},
 };
 
-use super::{Exit, environment, report::LOG, run::schedule_file, usage};
-use crate::{Scenario, Voyage, find};
+use crate::{
+    Exit,
+    chosen::{find, parse, schedule_file},
+    environment,
+    report::LOG,
+    usage,
+};
 
 /// Play a run's faults again, and say how often it ends the same way.
 #[derive(Debug, Args)]
-pub(crate) struct Replay {
+pub struct Replay {
     #[command(flatten)]
     what: What,
     /// How often to play it.
@@ -27,7 +32,7 @@ pub(crate) struct Replay {
 
 /// Find the least of a run's faults that still makes it fail.
 #[derive(Debug, Args)]
-pub(crate) struct ShrinkRun {
+pub struct ShrinkRun {
     #[command(flatten)]
     what: What,
     /// How often schedules are played at most.
@@ -49,17 +54,20 @@ struct What {
 }
 
 /// One scenario of a run, ready to be played again.
-struct Again {
-    scenario: Scenario,
+struct Again<'a> {
+    scenario: &'a Scenario,
+    /// Its name in that run.
+    name: String,
+    seed: u64,
+    provider: ProviderChoice,
     schedule: Schedule,
     /// The checks that were violated.
     violated: BTreeSet<String>,
-    voyage: Voyage,
 }
 
 impl Replay {
-    pub(crate) async fn execute(self) -> Exit {
-        let again = match self.what.find() {
+    pub(crate) async fn execute(self, scenarios: &[Scenario]) -> Exit {
+        let again = match self.what.find(scenarios) {
             Ok(again) => again,
             Err(why) => return usage(&why),
         };
@@ -87,15 +95,15 @@ impl Replay {
 }
 
 impl ShrinkRun {
-    pub(crate) async fn execute(self) -> Exit {
-        let again = match self.what.find() {
+    pub(crate) async fn execute(self, scenarios: &[Scenario]) -> Exit {
+        let again = match self.what.find(scenarios) {
             Ok(again) => again,
             Err(why) => return usage(&why),
         };
         if again.violated.is_empty() {
             return usage(&format!(
                 "{} was not violated in that run: there is nothing to shrink",
-                again.scenario.name
+                again.name
             ));
         }
         eprintln!(
@@ -118,7 +126,7 @@ impl ShrinkRun {
                 step.events, step.total, step.rate.fails, step.rate.plays, step.change
             );
         }
-        let file = self.what.folder().join(format!("{}.shrunk.json", again.scenario.name));
+        let file = self.what.folder().join(format!("{}.shrunk.json", again.name));
         if let Err(error) = shrunk.schedule.save(&file) {
             return environment(&error);
         }
@@ -130,21 +138,21 @@ impl ShrinkRun {
             shrunk.rate.plays,
             shrunk.plays,
             shrunk.schedule.to_json().trim_end(),
-            again.scenario.name,
-            again.voyage.seed,
+            again.scenario.name(),
+            again.seed,
             file.display(),
         );
         Exit::Violated
     }
 }
 
-impl Again {
+impl Again<'_> {
     async fn play(&self, schedule: &Schedule) -> Result<ScenarioRecord, String> {
-        let voyage = Voyage { schedule: Some(schedule.clone()), ..self.voyage.clone() };
-        let played = voyage.play(&self.scenario, |_| {}).await;
+        let play = Play::new(self.seed).provider(self.provider).schedule(schedule.clone());
+        let played = play.of(self.scenario).await;
         played
             .map(|played| played.record)
-            .map_err(|error| format!("{} could not be played: {error}", self.scenario.name))
+            .map_err(|error| format!("{} could not be played: {error}", self.name))
     }
 
     /// A smaller schedule does not exercise all that the whole one did, so only what was violated counts.
@@ -165,24 +173,30 @@ impl What {
         if self.run.is_dir() { &self.run } else { self.run.parent().unwrap_or(Path::new("")) }
     }
 
-    fn find(&self) -> Result<Again, String> {
+    fn find<'a>(&self, scenarios: &'a [Scenario]) -> Result<Again<'a>, String> {
         let log = if self.run.is_dir() { self.run.join(LOG) } else { self.run.clone() };
         let wrong = |why: String| format!("{}: {why}", log.display());
         let file = File::open(&log).map_err(|error| wrong(error.to_string()))?;
         let run = Run::read_log(file).map_err(|error| wrong(error.to_string()))?;
         let record = self.record(&run)?;
-        let scenario = find(&record.name)?;
-        let file = self.folder().join(schedule_file(scenario.name));
+        let (name, seed) = parse(&record.name, run.seed);
+        let scenario = find(scenarios, name)?;
+        let file = self.folder().join(schedule_file(&record.name));
         let schedule = if file.is_file() {
             Schedule::load(&file).map_err(|error| error.to_string())?
         } else {
-            scenario.schedule(run.seed)
+            scenario.schedule(seed)
         };
         let took = run.environment.provider.split([' ', ':']).next().unwrap_or_default();
         let provider: ProviderChoice = self.provider.as_deref().unwrap_or(took).parse()?;
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let voyage = Voyage { program, provider, seed: run.seed, bug: None, schedule: None };
-        Ok(Again { scenario, schedule, violated: violations(record), voyage })
+        Ok(Again {
+            scenario,
+            name: record.name.clone(),
+            seed,
+            provider,
+            schedule,
+            violated: violations(record),
+        })
     }
 
     fn record<'a>(&self, run: &'a Run) -> Result<&'a ScenarioRecord, String> {

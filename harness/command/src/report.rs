@@ -9,14 +9,14 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use seaworthy_harness::reports::{Comparison, LogError, Run, Trend};
 
-use super::{Exit, environment, usage, wants_colour};
+use crate::{Exit, environment, usage, wants_colour};
 
 /// The log's name in the folder of a report.
-pub(super) const LOG: &str = "events.jsonl";
+pub(crate) const LOG: &str = "events.jsonl";
 
 /// Work with the reports of runs.
 #[derive(Debug, Args)]
-pub(crate) struct Report {
+pub struct Report {
     #[command(subcommand)]
     action: Action,
 }

@@ -1,14 +1,14 @@
 //! `seaworthy doctor`: what this machine offers, and what it lacks.
 
 use clap::Args;
-use seaworthy_harness::{Error, binaries};
+use seaworthy_harness::{Error, ProviderChoice, binaries};
 use serde::Serialize;
 
-use super::Exit;
+use crate::Exit;
 
 /// Say which provider would be taken, what was found, and what is missing.
 #[derive(Debug, Args)]
-pub(crate) struct Doctor {
+pub struct Doctor {
     /// Answer as JSON.
     #[arg(long)]
     json: bool,
@@ -42,7 +42,7 @@ impl Doctor {
     pub(crate) async fn execute(self) -> Exit {
         let binary = |binary: binaries::Binary| format!("{} at {}", binary.version, binary.path.display());
         let diagnosis = Diagnosis {
-            provider: seaworthy_harness::would_take().await.ok(),
+            provider: seaworthy_harness::would_take(ProviderChoice::Auto).await.ok(),
             findings: vec![
                 Finding::new("Docker daemon", seaworthy_harness::docker_version().await),
                 Finding::new("postgres", binaries::postgres().map(binary)),

@@ -1,0 +1,42 @@
+//! How a command ends.
+
+use std::{fmt, process::ExitCode};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well: 0.
+    Held,
+    /// Something that must hold did not, or could not be judged: 1.
+    Violated,
+    /// The command was not understood: 2.
+    Usage,
+    /// The machine lacks something: 3.
+    Environment,
+    /// Ctrl-C or SIGTERM: 130, what a shell reports for a command that Ctrl-C ended.
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Held => 0,
+            Exit::Violated => 1,
+            Exit::Usage => 2,
+            Exit::Environment => 3,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+/// Says what was wrong with the arguments.
+pub fn usage(error: &dyn fmt::Display) -> Exit {
+    eprintln!("seaworthy: {error}");
+    Exit::Usage
+}
+
+/// Says what the machine lacks.
+pub fn environment(error: &dyn fmt::Display) -> Exit {
+    eprintln!("seaworthy: {error}");
+    Exit::Environment
+}
