@@ -167,6 +167,8 @@ fn no_permission_and_no_space_are_named() {
     fs::copy(env!("CARGO_BIN_EXE_seaworthy"), &program).unwrap();
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).args(native);
+    let report = std::env::temp_dir().join(format!("seaworthy-nobody-{}", std::process::id()));
+    command.arg("--report").arg(&report);
     check(
         command.env("SEAWORTHY_DIR", folder.path()),
         3,

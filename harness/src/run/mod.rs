@@ -10,21 +10,23 @@
 //!     BoxError, Fault, Play, Profile, Redis, Scenario, Stack, Storm, Voyage, Workload, check, reports::Verdict,
 //! };
 //!
-//! let ms = Duration::from_millis;
+//! const fn ms(ms: u64) -> Duration {
+//!     Duration::from_millis(ms)
+//! }
 //! let counting = Scenario::new("counting", "A counter is counted up while Redis goes away.")
 //!     .storm(Storm::over(ms(300)).hazard("redis", Fault::Reset, 1).events(1..=2).lasting(ms(20)..=ms(60)))
 //!     .sail(|voyage: Voyage| async move {
 //!         let stack = voyage.start(Stack::builder().redis(Redis::new())).await?;
 //!         let client = redis::Client::open(stack.redis().url())?;
 //!         let load = voyage.workload(Profile::constant(100.0, voyage.schedule().end() + ms(100)));
-//!         let sent = voyage.sail(&load.operation("count", 1, move |_| {
+//!         let load = load.operation("count", 1, move |_| {
 //!             let client = client.clone();
 //!             async move {
 //!                 let mut connection = client.get_multiplexed_async_connection().await?;
 //!                 redis::cmd("INCR").arg("counter").query_async::<u64>(&mut connection).await
 //!             }
-//!         }));
-//!         sent.await?;
+//!         });
+//!         voyage.sail(&load).await?;
 //!         let mut direct = redis::Client::open(stack.redis().direct_url())?.get_multiplexed_async_connection().await?;
 //!         let counted: u64 = redis::cmd("GET").arg("counter").query_async(&mut direct).await?;
 //!         let counts = voyage.history().counts();
