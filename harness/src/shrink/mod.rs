@@ -1,9 +1,12 @@
 //! The least of a schedule that still fails.
 
+mod search;
+
 use std::{future::Future, time::Duration};
 
 use serde::Serialize;
 
+use self::search::Search;
 use crate::Schedule;
 
 /// What became of one play of a schedule.
@@ -19,12 +22,16 @@ pub enum Trial {
 
 /// How a schedule is shrunk.
 ///
-/// Real services are not deterministic: a schedule fails more or less often. A smaller schedule is taken when it fails once in a number of plays, and that number
-/// is chosen so that one which fails as often as the schedule it comes from is missed with a probability of at most `miss`.
+/// Real services are not deterministic: a schedule fails more or less often. Where the given one nearly always fails, a smaller one is taken only if it
+/// nearly always does, too, and the result is played until that is known: somebody is to work with it. Where the given one fails now and then, a smaller
+/// one is taken when it fails once in a number of plays, and that number is chosen so that one which fails as often is missed with a probability of at
+/// most `miss`.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Shrink {
     plays: u32,
+    confirm: u32,
+    rate: f64,
     miss: f64,
     most_plays: u32,
     shortest: Duration,
@@ -84,14 +91,28 @@ impl Rate {
 
 impl Default for Shrink {
     fn default() -> Self {
-        Shrink { plays: 5, miss: 0.05, most_plays: 400, shortest: Duration::from_millis(50) }
+        Shrink {
+            plays: 5,
+            confirm: 20,
+            rate: 0.95,
+            miss: 0.05,
+            most_plays: 400,
+            shortest: Duration::from_millis(50),
+        }
     }
 }
 
 impl Shrink {
-    /// How often the given schedule and the result are played to learn their rates (default 5).
+    /// How often the given schedule is played to learn how often it fails (default 5).
     pub fn plays(mut self, plays: u32) -> Self {
         self.plays = plays.max(1);
+        self
+    }
+
+    /// How often the result is played to learn how often it fails (default 20), and the share of those plays that must fail (default 0.95). With a result
+    /// that fails less often, the last larger one is taken that does not; where the given schedule itself fails less often, that is not asked.
+    pub fn confirm(mut self, plays: u32, rate: f64) -> Self {
+        (self.confirm, self.rate) = (plays.max(1), rate.clamp(0.0, 1.0));
         self
     }
 
@@ -108,28 +129,21 @@ impl Shrink {
     }
 
     /// Shrinks a schedule with delta debugging (Zeller and Hildebrandt, 2002): events are taken away in halves, quarters and so on down to single ones; then faults
-    /// become shorter, and last, their times are moved together. `play` plays a schedule and says what became of it.
+    /// become shorter. `play` plays a schedule and says what became of it.
     ///
     /// The services must be as new before each play: that is up to `play`. `None` if the given schedule did not fail at all.
     pub async fn run<F>(&self, schedule: &Schedule, play: impl FnMut(Schedule) -> F) -> Option<Shrunk>
     where
         F: Future<Output = Trial>,
     {
-        let mut search = Search { settings: self, play, plays: 0, steps: Vec::new(), seen: Vec::new() };
+        let mut search = Search::new(self, play);
         let first = search.rate_of(schedule, self.plays).await;
         if first.fails == 0 {
             return None;
         }
-        search.note("as it was given", schedule, first);
-        let mut least = (schedule.clone(), first);
-        search.fewer_events(&mut least).await;
-        search.shorter(&mut least).await;
-        // A shorter fault may make another one needless.
-        search.fewer_events(&mut least).await;
-        let gave_up = search.plays >= self.most_plays;
-        let more = search.rate_of(&least.0, self.plays).await;
-        let rate = Rate { fails: least.1.fails + more.fails, plays: least.1.plays + more.plays };
-        Some(Shrunk { schedule: least.0, rate, steps: search.steps, plays: search.plays, gave_up })
+        search.begin(schedule, first);
+        search.narrow().await;
+        Some(search.confirmed().await)
     }
 
     /// How many plays without a failure say that something does not fail as often as this.
@@ -138,121 +152,6 @@ impl Shrink {
         let share = f64::from(rate.fails + 1) / f64::from(rate.plays + 2);
         let plays = self.miss.ln() / (1.0 - share).max(1e-9).ln();
         (plays.ceil() as u32).clamp(1, 20)
-    }
-}
-
-struct Search<'a, P> {
-    settings: &'a Shrink,
-    play: P,
-    plays: u32,
-    steps: Vec<Step>,
-    /// Schedules that did not fail.
-    seen: Vec<Schedule>,
-}
-
-impl<P, F> Search<'_, P>
-where
-    P: FnMut(Schedule) -> F,
-    F: Future<Output = Trial>,
-{
-    async fn rate_of(&mut self, schedule: &Schedule, plays: u32) -> Rate {
-        let mut rate = Rate::default();
-        for _ in 0..plays {
-            rate.count(self.play_once(schedule).await);
-        }
-        rate
-    }
-
-    async fn play_once(&mut self, schedule: &Schedule) -> Trial {
-        self.plays += 1;
-        (self.play)(schedule.clone()).await
-    }
-
-    /// Takes the candidate if it fails.
-    async fn try_smaller(&mut self, least: &mut (Schedule, Rate), candidate: Schedule, change: &str) -> bool {
-        if self.seen.contains(&candidate) {
-            return false;
-        }
-        let mut rate = Rate::default();
-        for _ in 0..self.settings.patience(least.1) {
-            if self.plays >= self.settings.most_plays {
-                return false;
-            }
-            let trial = self.play_once(&candidate).await;
-            rate.count(trial);
-            if trial == Trial::Fails {
-                self.note(change, &candidate, rate);
-                *least = (candidate, rate);
-                return true;
-            }
-        }
-        self.seen.push(candidate);
-        false
-    }
-
-    /// ddmin over the events.
-    async fn fewer_events(&mut self, least: &mut (Schedule, Rate)) {
-        let mut pieces = 2;
-        while least.0.events.len() > 1 {
-            let length = least.0.events.len();
-            let size = length.div_ceil(pieces);
-            let starts: Vec<usize> = (0..length).step_by(size).collect();
-            let mut taken = false;
-            for keep_only in [true, false] {
-                for start in &starts {
-                    let inside = |at: usize| (*start..start + size).contains(&at);
-                    let kept = least.0.events.iter().enumerate().filter(|(at, _)| inside(*at) == keep_only);
-                    let candidate = Schedule { events: kept.map(|(_, event)| event.clone()).collect() };
-                    // Two halves are each other's complement, and nothing at all is no smaller schedule.
-                    let needless = candidate.events.is_empty() || (!keep_only && starts.len() == 2);
-                    if !needless && self.try_smaller(least, candidate, "fewer events").await {
-                        taken = true;
-                        break;
-                    }
-                }
-                if taken {
-                    pieces = if keep_only { 2 } else { (pieces - 1).max(2) };
-                    break;
-                }
-            }
-            if !taken {
-                if size == 1 {
-                    return;
-                }
-                pieces = (2 * pieces).min(length);
-            }
-        }
-    }
-
-    /// Halves the time for which each fault is on, as long as that fails.
-    async fn shorter(&mut self, least: &mut (Schedule, Rate)) {
-        for at in 0..least.0.events.len() {
-            while let Some(candidate) = self.shortened(&least.0, at) {
-                let change = format!(
-                    "{} of {} for half as long",
-                    least.0.events[at].fault.name(),
-                    least.0.events[at].target
-                );
-                if !self.try_smaller(least, candidate, &change).await {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn shortened(&self, schedule: &Schedule, at: usize) -> Option<Schedule> {
-        let half = schedule.events.get(at)?.lasts / 2;
-        if half < self.settings.shortest {
-            return None;
-        }
-        let mut candidate = schedule.clone();
-        candidate.events[at].lasts = Duration::from_millis(u64::try_from(half.as_millis()).ok()?);
-        Some(candidate)
-    }
-
-    fn note(&mut self, change: &str, schedule: &Schedule, rate: Rate) {
-        let total = schedule.events.iter().map(|event| event.lasts).sum();
-        self.steps.push(Step { change: change.to_owned(), events: schedule.events.len(), total, rate });
     }
 }
 
@@ -289,14 +188,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// A failure that needs two events, and shows in most plays.
+        /// A failure that needs two events, and shows in every play, or in about every second one.
         #[test]
-        fn two_events_out_of_many_are_found(seed: u64, flakiness in 0.0_f64..0.3) {
+        fn two_events_out_of_many_are_found(seed: u64, flakiness in prop_oneof![Just(0.0), 0.3_f64..0.5]) {
             let schedule = storm().schedule(seed);
             let needs = |schedule: &Schedule| has(schedule, "a", Fault::Kill) && has(schedule, "b", Fault::Down);
             prop_assume!(needs(&schedule));
             let mut random = ChaCha8Rng::seed_from_u64(seed);
-            let shrunk = block_on(Shrink::default().miss(0.001).most_plays(10_000).run(&schedule, |played| {
+            let shrunk = block_on(Shrink::default().plays(12).miss(0.001).most_plays(10_000).run(&schedule, |played| {
                 let fails = needs(&played) && !random.random_bool(flakiness);
                 async move { if fails { Trial::Fails } else { Trial::Passes } }
             }));
@@ -304,6 +203,7 @@ mod tests {
             prop_assert!(shrunk.schedule.events.len() <= 3, "{:?}", shrunk.schedule);
             prop_assert!(needs(&shrunk.schedule));
             prop_assert!(shrunk.rate.fails > 0 && shrunk.steps.len() > 1 && !shrunk.gave_up);
+            prop_assert!(shrunk.rate.share() >= 1.0 - flakiness - 0.35, "{:?}", shrunk.rate);
             prop_assert!(shrunk.steps.is_sorted_by(|one, next| one.events >= next.events));
         }
     }
@@ -337,7 +237,7 @@ mod tests {
         }));
         let shrunk = shrunk.unwrap();
         assert!(shrunk.gave_up && shrunk.schedule.events.len() > 15);
-        assert!(plays <= 30 + 5, "{plays}");
+        assert!(plays <= 30 + 20, "{plays}");
         assert_eq!(shrunk.plays, plays);
     }
 }
