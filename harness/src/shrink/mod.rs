@@ -195,7 +195,7 @@ mod tests {
             let needs = |schedule: &Schedule| has(schedule, "a", Fault::Kill) && has(schedule, "b", Fault::Down);
             prop_assume!(needs(&schedule));
             let mut random = ChaCha8Rng::seed_from_u64(seed);
-            let shrunk = block_on(Shrink::default().plays(12).miss(0.001).most_plays(10_000).run(&schedule, |played| {
+            let shrunk = block_on(Shrink::default().plays(20).miss(0.001).most_plays(10_000).run(&schedule, |played| {
                 let fails = needs(&played) && !random.random_bool(flakiness);
                 async move { if fails { Trial::Fails } else { Trial::Passes } }
             }));
