@@ -9,6 +9,10 @@ use std::{
 
 use seaworthy_reports::{Check, Verdict};
 
+pub use crate::linearizable::{
+    Counter, Lock, Model, Queue, Register, SearchLimits, Set, linearizable, linearizable_operations,
+};
+
 use crate::{History, Outcome};
 
 /// Items that a violated check names at most.

@@ -23,6 +23,7 @@
 pub mod check;
 mod failure;
 mod history;
+pub mod linearizable;
 mod load;
 mod operation;
 
