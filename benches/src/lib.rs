@@ -15,6 +15,7 @@
 
 mod interleaved;
 mod plain_queue;
+pub mod registers;
 mod schema;
 
 use std::{

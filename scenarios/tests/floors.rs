@@ -49,7 +49,13 @@ const FLOORS: [(&str, &[&str], &[&str]); 14] = [
     ),
     (
         "seaworthy-benches",
-        &["seaworthy-errors", "seaworthy-queue", "seaworthy-harness", "seaworthy-fault-proxy"],
+        &[
+            "seaworthy-errors",
+            "seaworthy-queue",
+            "seaworthy-harness",
+            "seaworthy-history",
+            "seaworthy-fault-proxy",
+        ],
         &[],
     ),
 ];

@@ -134,13 +134,8 @@ fn the_story_of_a_violation_is_short() {
     text += "3 write 900 -> ? 1000-1001 \n 4 read _ -> 57 700-705 \n 5 read _ -> 120 1500-1505";
     let check = linearizable_operations("it", &parse(&text), &Register, SearchLimits::default());
     assert_eq!(check.detail, "no order explains 3 of the 403 operations on x");
-    let expected = ["0.570 s to 0.574 s, client 1: write \"x\" 57 -> ok"];
     assert_eq!(check.story.len(), 3, "{:#?}", check.story);
-    assert!(
-        check.story[0].starts_with("0.570 s to 0.574 s, client 1: write x 57"),
-        "{expected:?} {:#?}",
-        check.story
-    );
+    assert!(check.story[0].starts_with("0.570 s to 0.574 s, client 1: write x 57"), "{:#?}", check.story);
     assert!(check.story[2].ends_with("client 4: read x -> 57"), "{:#?}", check.story);
 }
 
