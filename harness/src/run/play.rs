@@ -207,6 +207,7 @@ impl Play {
         }
         let operations = voyage.has_history().map(crate::History::operations).unwrap_or_default();
         let seen = std::mem::take(&mut *voyage.seen());
+        check::tell(&mut checks, &operations, &seen.windows);
         record.checks = checks;
         record.faults = seen.windows;
         record.faults.sort_by_key(|window| (window.from, window.to));

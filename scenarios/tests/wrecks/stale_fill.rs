@@ -19,7 +19,7 @@ pub(crate) const WRECK: Wreck = Wreck {
 const SCHEMA: &str = "create table price (id bigint primary key, version bigint not null);
                       insert into price select id, 1 from generate_series(0, 199) id";
 /// So many operations in a row are about the same price, which nobody touches afterwards.
-const TOGETHER: u64 = 10;
+const TOGETHER: u64 = 40;
 /// Keeps the newer of two versions. An empty place takes any, unless a write has left its mark there.
 const FILL: &str = "local old = tonumber(redis.call('get', KEYS[1]) or '0')
                     if tonumber(ARGV[1]) > old then redis.call('set', KEYS[1], ARGV[1]) end";

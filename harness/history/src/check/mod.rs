@@ -1,4 +1,27 @@
 //! What must hold after a run. A check that saw nothing is unknown, never held.
+//!
+//! | promise | check |
+//! |---|---|
+//! | what was acknowledged is there | [`nothing_lost`], [`set_full`], [`total_queue`], [`at_least`] |
+//! | nothing happens twice | [`nothing_twice`], [`total_queue`] |
+//! | events of a key come in order; messages come whole, once and in order | [`in_order`], [`delivery`] |
+//! | one at a time | [`mutual_exclusion`], [`fenced_writes`] |
+//! | as if one client were alone | [`linearizable`], with a [`Register`], [`Set`], [`Counter`], [`Queue`] or [`Lock`] |
+//! | reads are no older than this | [`fresh_within`] |
+//! | money is conserved | [`money_conserved`] |
+//! | everybody ends with the truth | [`final_states_agree`] |
+//! | answers come, in time, and again soon after a fault | [`all_answered`], [`availability`], [`latency`], [`recovery`], [`within()`] |
+//! | memory, connections, files and disk have bounds | [`at_most`], [`no_growth`] |
+//! | the run met what it was meant to meet | [`exercised`], [`none`] |
+//!
+//! Any other check is a function that makes a [`Check`]; [`guarded`] runs it so that a crash or a hang of the check itself is unknown.
+
+mod exclusion;
+mod guarded;
+mod objectives;
+mod order;
+mod story;
+mod values;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,6 +31,13 @@ use std::{
 };
 
 use seaworthy_reports::{Check, Verdict};
+
+pub use exclusion::{fenced_writes, mutual_exclusion};
+pub use guarded::guarded;
+pub use objectives::{at_most, availability, availability_without_faults, latency, no_growth, recovery};
+pub use order::{delivery, in_order};
+pub use story::tell;
+pub use values::{fresh_within, money_conserved, set_full, total_queue};
 
 pub use crate::linearizable::{
     Counter, Lock, Model, Queue, Register, SearchLimits, Set, linearizable, linearizable_operations,
