@@ -21,6 +21,7 @@
 //! It knows nothing of the services: it can be used without the rest of the harness.
 
 pub mod check;
+pub mod export;
 mod failure;
 mod history;
 pub mod linearizable;
