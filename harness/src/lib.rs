@@ -86,11 +86,11 @@ pub use readiness::Readiness;
 pub use replica::{Lag, Replica};
 pub use rows::{Redactor, Rows, RowsError};
 pub use run::{BoxError, Interrupt, News, Play, Played, Progress, Scenario, Voyage};
-pub use schedule::{Event, Schedule, Storm};
+pub use schedule::{Cluster, Event, Imported, Manifest, Schedule, Storm};
 pub use seaworthy_fault_proxy::{Stream, Toxic};
 pub use seaworthy_harness_macros::test;
 pub use seaworthy_history::{
-    Call, Counts, Failure, History, Operation, Outcome, Pending, Profile, Sent, Workload, check,
+    Call, Counts, Failure, History, Operation, Outcome, Pending, Profile, Sent, Workload, check, export,
 };
 /// The records that runs leave, and their renderings.
 pub use seaworthy_reports as reports;

@@ -1,5 +1,7 @@
 //! Which faults happen when, as data, and the player that makes them happen.
 
+mod chaos_mesh;
+mod chaos_toolkit;
 mod file;
 mod storm;
 
@@ -11,6 +13,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{Error, Fault, History, Injected, Stack};
 
+pub use chaos_mesh::{Cluster, Manifest};
+pub use chaos_toolkit::Imported;
 pub use storm::Storm;
 
 /// One fault on one service for some time.
