@@ -19,11 +19,13 @@ mod again;
 mod chosen;
 mod doctor;
 mod exit;
+mod history;
 mod log;
 mod progress;
 mod report;
 mod rounds;
 mod run;
+mod schedule;
 
 use std::{ffi::OsString, future::Future, process::ExitCode};
 
@@ -55,6 +57,10 @@ pub enum Command {
     Replay(again::Replay),
     /// Find the least of a run's faults that still makes it fail.
     Shrink(again::ShrinkRun),
+    /// Show the faults of a scenario, or export and import them in the forms of other tools.
+    Schedule(schedule::Faults),
+    /// Print what clients did in a run, in the forms of other checkers.
+    History(history::HistoryFile),
     /// Render the report of a run again, compare two runs, or look at many.
     Report(report::Report),
 }
@@ -101,6 +107,8 @@ impl Command {
             Command::Replay(replay) => replay.execute(scenarios).await,
             Command::Shrink(shrink) => shrink.execute(scenarios).await,
             Command::Report(report) => report.execute(),
+            Command::Schedule(faults) => faults.execute(scenarios),
+            Command::History(history) => history.execute(),
             Command::Down => down(),
             Command::List => {
                 for scenario in scenarios {

@@ -12,14 +12,17 @@ use std::{
 use clap::Args;
 use futures_util::{StreamExt as _, stream};
 use seaworthy_harness::{
-    Error, Interrupt, News, Play, Played, ProviderChoice, Scenario, Schedule,
+    Error, Interrupt, News, Operation, Play, Played, ProviderChoice, Scenario, Schedule,
+    export::to_jsonl,
     reports::{self, Environment, Number, ScenarioRecord, Status, Verdict},
 };
 
 use crate::{
     Exit,
     chosen::{find, name_of, schedule_file},
-    environment, interrupted,
+    environment,
+    history::history_file,
+    interrupted,
     log::Log,
     progress::ProgressLine,
     provider,
@@ -217,6 +220,9 @@ impl Session<'_> {
     }
 
     fn keep(&self, turn: Turn<'_>, number: Option<u32>, name: &str, played: Played) {
+        if turn.is_kept || played.record.verdict() != Verdict::Held {
+            self.save_history(name, &played.operations);
+        }
         let record = ScenarioRecord { name: name.to_owned(), ..played.record };
         let verdict = if record.was_played() { record.verdict() } else { Verdict::Held };
         self.rounds.ended(verdict);
@@ -238,6 +244,12 @@ impl Session<'_> {
     fn save_schedule(&self, name: &str, schedule: &Schedule) {
         if let Err(error) = schedule.save(&self.report.join(schedule_file(name))) {
             self.line.keep(&format!("the faults of {name} could not be saved: {error}"));
+        }
+    }
+
+    fn save_history(&self, name: &str, operations: &[Operation]) {
+        if let Err(error) = fs::write(self.report.join(history_file(name)), to_jsonl(operations)) {
+            self.line.keep(&format!("the history of {name} could not be saved: {error}"));
         }
     }
 
