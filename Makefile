@@ -1,9 +1,10 @@
 # The front door. Every target sets the machine up by itself; see harness/scripts/setup.sh for what that means.
 
-.PHONY: help demo test bench images lint ci
+.PHONY: help demo soak test bench images lint ci
 
 help:
 	@echo 'make demo    play the chaos scenarios against real services and write a report'
+	@echo 'make soak    play them again and again with new seeds, for SOAK=30m'
 	@echo 'make test    run every test'
 	@echo 'make bench   run the benchmarks'
 	@echo 'make images  build the container images from Debian packages, without an image registry'
@@ -13,6 +14,14 @@ demo:
 	@sh harness/scripts/setup.sh run
 	cargo build --locked -p seaworthy-scenarios
 	target/debug/seaworthy run
+
+# How long the scenarios are played again and again.
+SOAK ?= 30m
+
+soak:
+	@sh harness/scripts/setup.sh run
+	cargo build --locked -p seaworthy-scenarios
+	target/debug/seaworthy run --soak $(SOAK) --report target/seaworthy/soak
 
 # What the tests need beyond the default features: the fault proxy's server, and the driver of a Toxiproxy server.
 FEATURES = seaworthy-fault-proxy/server,seaworthy-harness/toxiproxy

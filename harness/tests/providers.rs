@@ -240,7 +240,8 @@ async fn what_every_service_uses_is_told(builder: StackBuilder) {
         assert!((mib..1024 * mib).contains(&bytes), "{}: {bytes} bytes", service.name());
         if stack.provider() == "native" {
             assert!((4..1000).contains(&used.handles.unwrap()), "{}: {used:?}", service.name());
-            assert!((4096..1024 * mib).contains(&used.disk.unwrap()), "{}: {used:?}", service.name());
+            let least = if service.name() == "postgres" { mib } else { 0 };
+            assert!((least..1024 * mib).contains(&used.disk.unwrap()), "{}: {used:?}", service.name());
         }
     }
 }

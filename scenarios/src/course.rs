@@ -11,7 +11,9 @@ use seaworthy_harness::{
 use seaworthy_queue::Stats;
 use seaworthy_shop::Bug;
 
-use crate::{disk_full, graceful_restart, postgres_connection_loss, redis_failure, sail::sail, worker_crash};
+use crate::{
+    disk_full, graceful_restart, postgres_connection_loss, redis_failure, sail::sail, storm, worker_crash,
+};
 
 /// A fault schedule for the shop, and what must have happened for its verdict to mean anything.
 ///
@@ -59,12 +61,13 @@ pub(crate) struct Evidence {
 }
 
 /// Every course, in the order in which they are played.
-const COURSES: [Course; 5] = [
+const COURSES: [Course; 6] = [
     worker_crash::COURSE,
     postgres_connection_loss::COURSE,
     redis_failure::COURSE,
     disk_full::COURSE,
     graceful_restart::COURSE,
+    storm::COURSE,
 ];
 
 /// The shop that the scenarios sail in.

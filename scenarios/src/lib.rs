@@ -20,6 +20,7 @@ mod redis_failure;
 mod regular;
 mod sail;
 mod seen;
+mod storm;
 mod truth;
 mod watcher;
 mod worker_crash;
@@ -34,6 +35,9 @@ mod documentation {
 
     #[doc = include_str!("../../docs/testing.md")]
     struct Testing;
+
+    #[doc = include_str!("../../docs/scenarios.md")]
+    struct Scenarios;
 
     #[doc = include_str!("../../docs/services.md")]
     struct Services;

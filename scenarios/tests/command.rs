@@ -7,10 +7,11 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::unistd::Uid;
-use seaworthy_harness::reports::{Check, Run, ScenarioRecord, Verdict};
+use seaworthy_harness::reports::{Check, OutcomeKind, Run, ScenarioRecord, Status, Verdict};
 
 fn seaworthy(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
@@ -443,4 +444,92 @@ fn a_run_that_failed_is_played_again_with_its_own_faults() {
     );
     let saved = fs::read_to_string(folder.0.join("report/postgres-connection-loss.schedule.json")).unwrap();
     assert!(saved.contains("\"at_ms\":500"), "{saved}");
+}
+
+#[test]
+fn rounds_have_the_next_seeds_and_a_run_leaves_its_histories() {
+    let folder = Folder::new("rounds");
+    let report = folder.0.join("report");
+    let report = report.to_str().unwrap();
+    let schedule = folder.0.join("schedule.json");
+    fs::write(&schedule, r#"{"events":[{"at_ms":100,"lasts_ms":100,"target":"redis","fault":"kill"}]}"#)
+        .unwrap();
+    let args =
+        ["run", "redis-failure", "--seed", "7", "--rounds", "2", "--jobs", "2", "--provider", "native"];
+    let mut run = seaworthy(&args);
+    let output = run.args(["--report", report, "--schedule", schedule.to_str().unwrap()]).output().unwrap();
+    let run = Run::from_log(&fs::read_to_string(folder.0.join("report/events.jsonl")).unwrap()).unwrap();
+    let names: Vec<&str> = run.scenarios.iter().map(|record| record.name.as_str()).collect();
+    assert_eq!(names, ["redis-failure", "redis-failure@8"], "{}", stderr(&output));
+    assert!(
+        run.scenarios
+            .iter()
+            .all(|record| record.faults.len() == 1 && record.operations.slices().next().is_some())
+    );
+
+    let history = folder.0.join("report/redis-failure@8.history.jsonl");
+    let output = seaworthy(&["history", history.to_str().unwrap(), "--format", "edn"]).output().unwrap();
+    let edn = String::from_utf8_lossy(&output.stdout).into_owned();
+    let operations = run.scenarios[1].operations.total().counts.total() as usize;
+    assert_eq!(edn.matches(":type :invoke, :f :place-order").count(), operations, "{}", stderr(&output));
+    check(&mut seaworthy(&["history", schedule.to_str().unwrap()]), 2, &["line 1 of the history is wrong"]);
+}
+
+#[test]
+fn an_interrupted_run_writes_its_report() {
+    let folder = Folder::new("interrupted");
+    let report = folder.0.join("report");
+    let run =
+        seaworthy(&["run", "worker-crash", "--provider", "native", "--report", report.to_str().unwrap()])
+            .env("SEAWORTHY_DIR", folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    let log = || fs::read_to_string(report.join("events.jsonl")).unwrap_or_default();
+    while !log().contains("fault-began") {
+        assert!(Instant::now() < give_up, "no fault began: {}", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGINT).unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let run = Run::from_log(&log()).unwrap();
+    assert!(!run.cut_short);
+    assert_eq!(run.scenarios[0].status, Status::Interrupted("it was interrupted".to_owned()));
+    assert!(run.scenarios[0].faults.len() == 1 && run.scenarios[0].count(OutcomeKind::Ok) > 0);
+    assert!(report.join("index.html").is_file());
+    let left: Vec<_> = fs::read_dir(&folder.0).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["report"], "something is left");
+}
+
+#[test]
+fn faults_go_out_to_other_tools_and_come_back() {
+    let folder = Folder::new("faults");
+    let said = |args: &[&str]| {
+        let output = seaworthy(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let file = |name: &str, text: &str| {
+        let path = folder.0.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let shown = said(&["schedule", "show", "postgres-connection-loss", "--seed", "7"]);
+    let faults = file("faults.json", &shown);
+    let experiment =
+        file("experiment.json", &said(&["schedule", "export", &faults, "--to", "chaos-toolkit"]));
+    assert_eq!(said(&["schedule", "import", &experiment]), shown);
+    let workflow = said(&["schedule", "export", &faults, "--to", "chaos-mesh", "--namespace", "shop"]);
+    assert!(workflow.contains("\"kind\": \"Workflow\"") && workflow.contains("\"shop\""), "{workflow}");
+    let full = file("full.json", &said(&["schedule", "show", "disk-full", "--seed", "7"]));
+    check(
+        &mut seaworthy(&["schedule", "export", &full, "--to", "chaos-toolkit"]),
+        2,
+        &["has no counterpart"],
+    );
+    check(&mut seaworthy(&["schedule", "export", &full, "--to", "chaos-mesh"]), 2, &["Cluster::volume"]);
+    check(&mut seaworthy(&["schedule", "show", "nothing", "--seed", "7"]), 2, &["choose among worker-crash"]);
 }

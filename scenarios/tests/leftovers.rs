@@ -115,3 +115,49 @@ fn kill_9_of_a_run_in_containers_leaves_nothing() {
         eprintln!("skipped: no Docker daemon answers");
     }
 }
+
+/// A run that is killed while services are paused, cut off and killed: its guardian ends them all, so that nobody is left in that state.
+#[test]
+fn kill_9_in_the_middle_of_faults_heals_within_two_seconds() {
+    let _shared = MACHINE.read();
+    const HEALED: Duration = Duration::from_secs(2);
+    let folder = std::env::temp_dir().join(format!("seaworthy-heals-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let (schedule, report) = (folder.with_extension("json"), folder.with_extension("report"));
+    let event = |target: &str, fault: &str| {
+        format!(r#"{{"at_ms":100,"lasts_ms":60000,"target":"{target}","fault":"{fault}"}}"#)
+    };
+    let events = [
+        event("postgres", "pause"),
+        event("redis", "down"),
+        event("worker-1", "kill"),
+        event("worker-2", "pause"),
+    ];
+    fs::write(&schedule, format!(r#"{{"events":[{}]}}"#, events.join(","))).unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
+        .args(["run", "worker-crash", "--provider", "native", "--schedule"])
+        .args([&schedule, Path::new("--report"), &report])
+        .env("SEAWORTHY_DIR", &folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The log says when the last fault is on.
+    let log = report.join("events.jsonl");
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while fs::read_to_string(&log).unwrap_or_default().matches("fault-began").count() < events.len() {
+        assert!(Instant::now() < give_up, "the faults did not begin: {:?}", fs::read_to_string(&log));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!left_in(&folder).is_empty());
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let killed = Instant::now();
+    while !left_in(&folder).is_empty() {
+        assert!(killed.elapsed() < HEALED, "left after {HEALED:?}: {:#?}", left_in(&folder));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("all of it was gone after {:?}", killed.elapsed());
+    fs::remove_dir(&folder).unwrap();
+}

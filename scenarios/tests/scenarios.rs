@@ -59,6 +59,7 @@ scenarios! {
     redis_failure_holds: holds("redis-failure");
     disk_full_holds: holds("disk-full");
     graceful_restart_holds: holds("graceful-restart");
+    storm_holds: holds("storm");
 
     worker_crash_finds_a_fulfilment_without_fencing:
         finds("worker-crash", Bug::NoFencing, "no fulfilment is recorded twice");

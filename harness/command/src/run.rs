@@ -16,6 +16,7 @@ use seaworthy_harness::{
     export::to_jsonl,
     reports::{self, Environment, Number, ScenarioRecord, Status, Verdict},
 };
+use tokio::task::JoinSet;
 
 use crate::{
     Exit,
@@ -208,7 +209,11 @@ impl Session<'_> {
                 line.show(name, progress);
             }
         };
-        match play.watched(scenario, watch).await {
+        // A task of its own: what one play does for long, such as starting its services, must not move the faults of another.
+        let (playing, scenario) = (play.clone(), scenario.clone());
+        let mut task = JoinSet::new();
+        task.spawn(async move { playing.watched(&scenario, watch).await });
+        match task.join_next().await?.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
             Ok(played) => self.keep(turn, number, &name, played),
             Err(error) => {
                 self.rounds.stop();
