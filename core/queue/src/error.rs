@@ -79,11 +79,12 @@ codes! {
         remedy: "Store the data elsewhere, and enqueue a reference to it.",
     }
 
-    /// The worker's lease on a job is gone: it was taken for dead, and the job went to another one. Nothing was completed.
+    /// The worker's lease on a job is gone: it was taken for dead, and the job went to another one. Nothing was completed. What the failure advises changes
+    /// nothing then; and should the lease stand after all, the job is tried again and not given up.
     pub FENCED = "QUEUE-0005", Aborted, "Another worker has the job" {
         example: "A worker's machine was suspended for longer than the lease's time.",
         remedy: "Nothing: the other worker does the job. If it is frequent, give workers more time between heartbeats, or look what stalls them.",
-        retry: Retry::Never,
+        retry: Retry::Backoff,
     }
 
     /// A text in a job's arguments has a NUL character, which Postgres does not store.
