@@ -3,7 +3,7 @@
 use seaworthy_benches::registers::{self, Shape, disturb, ours, stateright, todc};
 
 /// Histories, unless `SEAWORTHY_ROUNDS` names another number: the peers take long for some of them.
-const HISTORIES: u64 = 300;
+const HISTORIES: u64 = 1_000;
 
 #[test]
 fn three_checkers_agree() {

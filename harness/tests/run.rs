@@ -6,10 +6,11 @@ use std::{
 };
 
 use seaworthy_harness::{
-    BoxError, Error, Failure, Fault, Interrupt, News, Play, Played, Profile, ProviderChoice, Redis, Scenario,
-    Schedule, Stack, Voyage, check,
+    BoxError, Error, Failure, Fault, Interrupt, News, Play, Played, Postgres, Profile, ProviderChoice, Redis,
+    Scenario, Schedule, Stack, Voyage, check,
     reports::{Check, Operations, ScenarioRecord, Status, Verdict},
 };
+use sqlx::Connection as _;
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -225,4 +226,44 @@ async fn a_seed_gives_the_same_load() {
     }
     assert_eq!(drawn[0], drawn[1]);
     assert!(drawn[0].len() > 20);
+}
+
+/// What a client's error says about an operation: refused for certain, or nobody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_real_clients_tell_a_refusal_from_a_lost_answer() {
+    let stack =
+        Stack::builder().provider(ProviderChoice::Native).postgres(Postgres::new()).redis(Redis::new());
+    let stack = stack.start().await.unwrap();
+    let (url, direct) = (stack.postgres().url(), stack.postgres().direct_url());
+    let mut truth = sqlx::PgConnection::connect(&direct).await.unwrap();
+    sqlx::raw_sql("create table note (id int primary key); insert into note values (1)")
+        .execute(&mut truth)
+        .await
+        .unwrap();
+    let is_refused = |failure: Failure| matches!(failure, Failure::Refused(_));
+
+    let mut client = sqlx::PgConnection::connect(&url).await.unwrap();
+    let twice = sqlx::query("insert into note values (1)").execute(&mut client).await.unwrap_err();
+    assert!(is_refused(twice.into()), "a constraint refuses for certain");
+
+    let sleeping = sqlx::query("select pg_sleep(30)").execute(&mut client);
+    let postgres = stack.postgres();
+    let (slept, outage) = tokio::join!(sleeping, postgres.inject(Fault::Down));
+    outage.unwrap().heal().await.unwrap();
+    let failure = Failure::from(slept.unwrap_err());
+    assert!(!is_refused(failure.clone()), "{failure}");
+
+    let redis = redis::Client::open(stack.redis().url()).unwrap();
+    let mut client = redis.get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("SET").arg("word").arg("hello").exec_async(&mut client).await.unwrap();
+    let wrong = redis::cmd("INCR").arg("word").exec_async(&mut client).await.unwrap_err();
+    assert!(is_refused(wrong.into()), "no number can be counted up");
+    let away = stack.redis().inject(Fault::Down).await.unwrap();
+    let lost = redis::cmd("INCR").arg("counter").exec_async(&mut client).await.unwrap_err();
+    let failure = Failure::from(lost);
+    assert!(!is_refused(failure.clone()), "a command on a connection that breaks: {failure}");
+    let nobody = redis.get_multiplexed_async_connection().await.unwrap_err();
+    let failure = Failure::from(nobody);
+    assert!(is_refused(failure.clone()), "nothing was sent: {failure}");
+    away.heal().await.unwrap();
 }
