@@ -43,11 +43,13 @@
 
 mod interrupt;
 mod logs;
+mod news;
 mod play;
 mod scenario;
 mod voyage;
 
 pub use interrupt::Interrupt;
-pub use play::{News, Play, Played, Progress};
+pub use news::{News, Progress};
+pub use play::{Play, Played};
 pub use scenario::{BoxError, Scenario};
 pub use voyage::Voyage;

@@ -7,14 +7,14 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use seaworthy_reports::{
-    Check, Counts, FaultWindow, LogLine, Number, Operations, Run as Report, ScenarioRecord, Status, Unit,
-    Verdict,
-};
+use seaworthy_reports::{Check, LogLine, Number, Run as Report, ScenarioRecord, Status, Unit, Verdict};
 use sqlx::{Connection, PgConnection};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{BoxError, Interrupt, Scenario, Voyage, logs};
+use super::{
+    BoxError, Interrupt, Scenario, Voyage, logs,
+    news::{News, Progress},
+};
 use crate::{Error, Operation, ProviderChoice, Schedule, Stack, check};
 
 /// How often those who watch hear of a play.
@@ -53,48 +53,6 @@ pub struct Played {
     pub operations: Vec<Operation>,
     /// The provider that was taken, and why; empty when nothing was started.
     pub provider: String,
-}
-
-/// What happens while a scenario is played.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum News {
-    /// A look at it, every second.
-    Progress(Progress),
-    /// Operations that have ended since the last of these news.
-    Operations(Operations),
-    /// A fault is on: the number tells it from the others of this play.
-    FaultBegan {
-        /// Its place in the schedule.
-        number: usize,
-        /// What it is, and since when; it has no end yet.
-        window: FaultWindow,
-    },
-    /// A fault is healed.
-    FaultHealed {
-        /// Its place in the schedule.
-        number: usize,
-        /// When, from the history's start.
-        at: Duration,
-    },
-}
-
-/// A look at a scenario while it is played.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Progress {
-    /// What is being done.
-    pub phase: String,
-    /// The time since the history's start.
-    pub elapsed: Duration,
-    /// How long this phase still takes, where that is known.
-    pub left: Option<Duration>,
-    /// How the operations so far ended.
-    pub counts: Counts,
-    /// Operations that ended in the last second.
-    pub rate: f64,
-    /// The faults that are on now, `target fault` each.
-    pub faults: Vec<String>,
 }
 
 impl Play {

@@ -9,7 +9,7 @@ use std::{
 
 use seaworthy_reports::{Check, FaultWindow, Number, Resources, Unit};
 
-use super::play::News;
+use super::news::News;
 use crate::{Error, History, Profile, ProviderChoice, Schedule, Sent, Stack, StackBuilder, Workload};
 
 /// A scenario that is being played: its seed and faults, and where it leaves what it saw. Cheap to clone.

@@ -8,7 +8,7 @@ use std::{
 
 use seaworthy_reports::{Check, Verdict};
 
-use super::{about, first};
+use super::naming::{about, first};
 use crate::{Operation, Outcome};
 
 /// No two clients held the same lock at once: from the end of an `acquire` that succeeded to the beginning of the same client's next `release` of that key. A

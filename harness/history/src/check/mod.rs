@@ -18,6 +18,7 @@
 
 mod exclusion;
 mod guarded;
+mod naming;
 mod objectives;
 mod order;
 mod story;
@@ -32,6 +33,7 @@ use std::{
 
 use seaworthy_reports::{Check, Verdict};
 
+use self::naming::{FOLLOWED, about, first};
 pub use exclusion::{fenced_writes, mutual_exclusion};
 pub use guarded::guarded;
 pub use objectives::{at_most, availability, availability_without_faults, latency, no_growth, recovery};
@@ -44,11 +46,6 @@ pub use crate::linearizable::{
 };
 
 use crate::{History, Outcome};
-
-/// Items that a violated check names at most.
-const NAMED: usize = 3;
-/// Items whose operations the report looks for.
-const FOLLOWED: usize = 20;
 
 /// Everything that was acknowledged is there in the end.
 pub fn nothing_lost<T: Eq + Hash + Display>(name: &str, acknowledged: &[T], present: &HashSet<T>) -> Check {
@@ -171,18 +168,6 @@ pub fn none(name: &str, found: &[String]) -> Check {
 pub fn exercised(name: &str, times: u64, what: &str) -> Check {
     let verdict = if times > 0 { Verdict::Held } else { Verdict::Unknown };
     Check::new(name, verdict, format!("{times} {what}"))
-}
-
-/// With the keys of these, so that the report can look at what happened around them.
-fn about<T: Display>(check: Check, items: impl IntoIterator<Item = T>) -> Check {
-    items.into_iter().take(FOLLOWED).fold(check, |check, item| check.about(item.to_string()))
-}
-
-fn first<T: Display>(items: &[&T]) -> String {
-    let mut named: Vec<String> = items.iter().take(NAMED).map(ToString::to_string).collect();
-    named.sort();
-    let rest = items.len().saturating_sub(NAMED);
-    if rest > 0 { format!("{} and {rest} more", named.join(", ")) } else { named.join(", ") }
 }
 
 #[cfg(test)]

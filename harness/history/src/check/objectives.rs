@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seaworthy_reports::{Check, FaultWindow, Resources, Verdict};
 
-use super::FOLLOWED;
+use super::naming::FOLLOWED;
 use crate::{Operation, Outcome};
 
 /// Of all operations, this share (0 to 1) succeeded.

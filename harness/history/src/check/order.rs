@@ -8,7 +8,7 @@ use std::{
 
 use seaworthy_reports::{Check, Verdict};
 
-use super::{about, first};
+use super::naming::{about, first};
 
 /// The events of each key were seen in the order in which they were made: pairs of (key, number), as they were seen. A number that comes again is no
 /// step back.

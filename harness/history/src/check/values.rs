@@ -8,7 +8,7 @@ use std::{
 use seaworthy_reports::{Check, Verdict};
 use serde_json::Value;
 
-use super::{FOLLOWED, first};
+use super::naming::{FOLLOWED, first};
 use crate::{Operation, Outcome};
 
 /// Money is conserved (the bank of Jepsen): every operation of this kind that succeeded told balances, as a list or an object of whole numbers, that add up to

@@ -7,49 +7,23 @@
 //!
 //! An operation that was refused took no effect. One whose outcome is unknown may take effect at any time from its beginning on, or never.
 
+mod model;
 mod models;
 mod search;
 mod story;
 
 use std::{
     collections::BTreeMap,
-    fmt::Debug,
-    hash::Hash,
     time::{Duration, Instant},
 };
 
 use seaworthy_reports::{Check, Verdict};
 
+pub use model::Model;
 pub use models::{Counter, Lock, Queue, Register, Set};
 
 use self::search::{Answer, Budget, search};
 use crate::{History, Operation, Outcome};
-
-/// What one client alone would see of an object.
-pub trait Model {
-    /// What the object remembers.
-    type State: Clone + Eq + Hash + Debug;
-
-    /// The state in the beginning.
-    fn start(&self) -> Self::State;
-
-    /// The state after the operation, if it can have been answered as it was. With `answered` false, nobody knows the answer: any will do.
-    ///
-    /// # Errors
-    ///
-    /// A sentence, when the operation is none of this object's.
-    fn step(
-        &self,
-        state: &Self::State,
-        operation: &Operation,
-        answered: bool,
-    ) -> Result<Option<Self::State>, String>;
-
-    /// The part of the object that an operation is about; parts don't influence each other. By itself, each key is one.
-    fn part<'a>(&self, operation: &'a Operation) -> &'a str {
-        &operation.key
-    }
-}
 
 /// How far a search goes.
 #[derive(Debug, Clone, Copy)]

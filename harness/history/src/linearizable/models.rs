@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::Value;
 
-use super::Model;
+use super::model::Model;
 use crate::Operation;
 
 fn foreign<T>(model: &str, operation: &Operation, known: &str) -> Result<T, String> {

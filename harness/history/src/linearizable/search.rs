@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use super::Model;
+use super::model::Model;
 use crate::Operation;
 
 /// What a search found.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Model,
+    model::Model,
     search::{Answer, Budget, search},
 };
 use crate::{Operation, Outcome};
