@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use sea::{Wreck, play, violated};
 
 /// How many services may meet a storm at once.
-static PLACES: Semaphore = Semaphore::const_new(2);
+static PLACES: Semaphore = Semaphore::const_new(4);
 
 /// Storms in which a flaw must show.
 const STORMS: u64 = 6;
