@@ -259,10 +259,11 @@ async fn a_schedule_heals_what_it_broke(builder: StackBuilder) {
     let history = History::start();
     let windows =
         schedule.play(&stack, &history, |event, begins| changes.push((event.fault, begins))).await.unwrap();
-    assert_eq!(
-        changes,
-        [(Fault::Kill, true), (Fault::Down, true), (Fault::Down, false), (Fault::Kill, false)]
-    );
+    // The two go their own ways, and a container takes its time to be killed: their order is not given.
+    for fault in [Fault::Kill, Fault::Down] {
+        let of_it: Vec<bool> = changes.iter().filter(|(of, _)| *of == fault).map(|(_, on)| *on).collect();
+        assert_eq!(of_it, [true, false], "{fault:?} begins and is healed, once: {changes:?}");
+    }
     assert!(windows.iter().all(|window| window.to > window.from), "{windows:?}");
     assert_eq!(ping(&stack.redis().url()).await.unwrap(), "PONG");
 
