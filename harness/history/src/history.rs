@@ -46,6 +46,8 @@ struct Inner {
 struct Record {
     operations: Vec<Operation>,
     dropped: u64,
+    /// When the first one that was not kept began.
+    complete_until: Option<Duration>,
     running: u64,
     counted: Operations,
     /// What was counted since somebody last asked for that.
@@ -87,7 +89,7 @@ impl History {
             record.operations.push(operation.clone());
             return Pending { history: self.clone(), operation, place: Some(place), over: false };
         }
-        record.dropped += 1;
+        record.leave_out(&operation);
         Pending { history: self.clone(), operation, place: None, over: false }
     }
 
@@ -98,7 +100,7 @@ impl History {
         if record.operations.len() < self.inner.most {
             record.operations.push(operation);
         } else {
-            record.dropped += 1;
+            record.leave_out(&operation);
         }
     }
 
@@ -110,6 +112,11 @@ impl History {
     /// Operations that were not kept, since the history was full. A check over an incomplete history can't hold.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
+    }
+
+    /// When the first operation began that was not kept, since the history was full; `None` while every one is.
+    pub fn complete_until(&self) -> Option<Duration> {
+        self.lock().complete_until
     }
 
     /// How the operations so far ended.
@@ -147,6 +154,12 @@ impl History {
 }
 
 impl Record {
+    fn leave_out(&mut self, operation: &Operation) {
+        self.dropped += 1;
+        let earliest = self.complete_until.unwrap_or(Duration::MAX).min(operation.invoked);
+        self.complete_until = Some(earliest);
+    }
+
     fn count(&mut self, operation: &Operation) {
         let outcome = operation.outcome.kind();
         self.counts.add(outcome, 1);
@@ -241,6 +254,8 @@ mod tests {
         history.record(Operation::new("read", "0", history.now()).answered(history.now(), 1));
         assert_eq!(history.operations().len(), 2);
         assert_eq!(history.dropped(), 4);
+        let kept = history.operations();
+        assert!(history.complete_until().is_some_and(|until| kept.iter().all(|it| it.invoked <= until)));
         assert_eq!(history.counts().ok, 6);
         assert_eq!(history.counted().total().counts.ok, 6);
         assert_eq!(

@@ -2,10 +2,13 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use seaworthy_harness::{BoxError, Failure, Voyage, check};
+use seaworthy_harness::{
+    BoxError, Failure, Voyage,
+    check::{self, Hold},
+};
 use tokio::time::sleep;
 
 use crate::sea::{Wreck, load, ms, start};
@@ -20,41 +23,36 @@ pub(crate) const WRECK: Wreck = Wreck {
 
 const LEASE: Duration = ms(200);
 /// From when to when somebody believed to lead.
-type Reigns = Arc<Mutex<Vec<(Instant, Instant)>>>;
+type Reigns = Arc<Mutex<Vec<Hold>>>;
 
 async fn sail(voyage: Voyage, flawed: bool) -> Result<(), BoxError> {
     let stack = start(&voyage, "").await?;
     let client = redis::Client::open(stack.redis().url())?;
     let reigns = Reigns::default();
-    let noted = reigns.clone();
+    let (noted, history) = (reigns.clone(), voyage.history().clone());
     let bids = load(&voyage, 50.0).operation("lead", 1, move |call| {
-        let (client, reigns, me) = (client.clone(), noted.clone(), call.number());
+        let (client, reigns, history) = (client.clone(), noted.clone(), history.clone());
+        let me = call.number();
         async move {
             let mut redis = client.get_multiplexed_async_connection().await?;
-            let asked = Instant::now();
+            let asked = history.now();
             let mut lease = redis::cmd("SET");
             lease.arg("leader").arg(me).arg("NX").arg("PX").arg(LEASE.as_millis() as u64);
             if lease.query_async::<Option<String>>(&mut redis).await?.is_none() {
                 return Err(Failure::refused("somebody else leads"));
             }
-            let heard = Instant::now();
+            let heard = history.now();
             let until = if flawed { heard + LEASE } else { asked + LEASE };
             if heard < until {
-                reigns.lock().unwrap().push((heard, until));
+                reigns.lock().unwrap().push(Hold::new("lead", format!("call {me}"), heard, until));
                 sleep(until - heard).await;
             }
             Ok(())
         }
     });
     voyage.sail(&bids).await?;
-    let mut reigns = reigns.lock().unwrap().clone();
-    reigns.sort();
-    let together: Vec<String> = reigns
-        .windows(2)
-        .filter(|two| two[1].0 < two[0].1)
-        .map(|two| format!("{} ms together", (two[0].1 - two[1].0).as_millis()))
-        .collect();
+    let reigns = reigns.lock().unwrap().clone();
     voyage.check(check::exercised("somebody leads", reigns.len() as u64, "reigns"));
-    voyage.check(check::none(CHECK, &together));
+    voyage.check(check::held_by_one(CHECK, &reigns));
     Ok(())
 }

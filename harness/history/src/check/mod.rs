@@ -2,27 +2,39 @@
 //!
 //! | promise | check |
 //! |---|---|
-//! | what was acknowledged is there | [`nothing_lost`], [`set_full`], [`total_queue`], [`at_least`] |
+//! | what was acknowledged is there | [`nothing_lost`], [`set_full`], [`set_full_within`], [`total_queue`], [`at_least`] |
 //! | nothing happens twice | [`nothing_twice`], [`total_queue`] |
-//! | events of a key come in order; messages come whole, once and in order | [`in_order`], [`delivery`] |
-//! | one at a time | [`mutual_exclusion`], [`fenced_writes`] |
+//! | events of a key come in order | [`in_order`], [`in_order_without_gaps`] |
+//! | messages come whole, once and in order | [`delivery`], [`delivery_to_each`] |
+//! | one at a time | [`mutual_exclusion`], [`held_by_one`] |
+//! | former holders of a lock can't write | [`fenced_writes`], [`fenced_operations`], [`tokens_grow`] |
 //! | as if one client were alone | [`linearizable`], with a [`Register`], [`Set`], [`Counter`], [`Queue`] or [`Lock`] |
 //! | reads are no older than this | [`fresh_within`] |
+//! | a client sees its own writes, and never goes back | [`read_your_writes`], [`monotonic_reads`] |
 //! | money is conserved | [`money_conserved`] |
 //! | everybody ends with the truth | [`final_states_agree`] |
-//! | answers come, in time, and again soon after a fault | [`all_answered`], [`availability`], [`latency`], [`recovery`], [`within()`] |
+//! | answers come, and in time | [`all_answered`], [`availability`], [`latency`], [`Objective`], [`within()`] |
+//! | the service is itself again soon after a fault | [`recovery`], [`Recovery`] |
 //! | memory, connections, files and disk have bounds | [`at_most`], [`no_growth`] |
 //! | the run met what it was meant to meet | [`exercised`], [`none`] |
 //!
-//! Any other check is a function that makes a [`Check`]; [`guarded`] runs it so that a crash or a hang of the check itself is unknown.
+//! Any other check is a function that makes a [`Check`]; [`guarded`] runs it so that a crash or a hang of the check itself is unknown, and [`over`] and
+//! [`at_each_moment`] so that what a history did not keep is. [`tell`] adds the story of what was violated.
 
 mod exclusion;
+mod fencing;
 mod guarded;
+mod incomplete;
+mod money;
 mod naming;
 mod objectives;
 mod order;
+mod queue;
+mod recovery;
+mod registers;
+mod resources;
+mod set;
 mod story;
-mod values;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,12 +46,19 @@ use std::{
 use seaworthy_reports::{Check, Verdict};
 
 use self::naming::{FOLLOWED, about, first};
-pub use exclusion::{fenced_writes, mutual_exclusion};
-pub use guarded::guarded;
-pub use objectives::{at_most, availability, availability_without_faults, latency, no_growth, recovery};
-pub use order::{delivery, in_order};
+pub use exclusion::{Hold, held_by_one, mutual_exclusion};
+pub use fencing::{fenced_operations, fenced_writes, tokens_grow};
+pub use guarded::{guarded, guarded_blocking};
+pub use incomplete::{at_each_moment, over};
+pub use money::money_conserved;
+pub use objectives::{Objective, availability, availability_without_faults, latency};
+pub use order::{delivery, delivery_to_each, in_order, in_order_without_gaps};
+pub use queue::total_queue;
+pub use recovery::{Recovery, recovery};
+pub use registers::{fresh_within, monotonic_reads, read_your_writes};
+pub use resources::{at_most, no_growth};
+pub use set::{set_full, set_full_within};
 pub use story::tell;
-pub use values::{fresh_within, money_conserved, set_full, total_queue};
 
 pub use crate::linearizable::{
     Counter, Lock, Model, Queue, Register, SearchLimits, Set, linearizable, linearizable_operations,
@@ -79,8 +98,8 @@ pub fn nothing_twice<T: Eq + Hash + Display>(name: &str, happened: &[T]) -> Chec
 /// Every operation got an answer, good or bad, within its deadline.
 pub fn all_answered(name: &str, history: &History, deadline: Duration) -> Check {
     let operations = history.operations();
-    if operations.is_empty() || history.dropped() > 0 {
-        return Check::new(name, Verdict::Unknown, "the history is empty or incomplete");
+    if operations.is_empty() {
+        return Check::new(name, Verdict::Unknown, "there were no operations");
     }
     let late_operations: Vec<_> = operations
         .iter()
@@ -90,6 +109,10 @@ pub fn all_answered(name: &str, history: &History, deadline: Duration) -> Check 
         .iter()
         .map(|operation| format!("{} at {:.3} s", operation.key, operation.intended.as_secs_f64()))
         .collect();
+    if late.is_empty() && history.dropped() > 0 {
+        let detail = format!("the history is incomplete: {} operations were not kept", history.dropped());
+        return Check::new(name, Verdict::Unknown, detail);
+    }
     if late.is_empty() {
         let slowest = operations.iter().map(|operation| operation.latency()).max().unwrap_or_default();
         let detail =

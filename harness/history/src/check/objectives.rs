@@ -1,199 +1,181 @@
-//! Objectives: how many requests succeed, how fast, how soon after a fault, and on how much of a machine.
+//! Objectives: how many requests succeed, and how fast.
 
 use std::time::Duration;
 
-use seaworthy_reports::{Check, FaultWindow, Resources, Verdict};
+use seaworthy_reports::{Check, FaultWindow, Verdict};
 
 use super::naming::FOLLOWED;
 use crate::{Operation, Outcome};
 
-/// Of all operations, this share (0 to 1) succeeded.
-pub fn availability(name: &str, operations: &[Operation], share: f64) -> Check {
-    available(name, operations.iter(), share)
+/// What a service promises about its answers, of which operations.
+///
+/// ```
+/// use std::time::Duration;
+/// use seaworthy_history::{Operation, check::Objective};
+/// use seaworthy_reports::Verdict;
+///
+/// let ms = Duration::from_millis;
+/// let operations: Vec<Operation> = (0..200).map(|at| Operation::new("place", "", ms(at)).answered(ms(at + 8), ())).collect();
+/// let fast = Objective::latency(0.99, ms(20)).of_kind("place").at_least(100);
+/// assert_eq!(fast.check("placing is fast", &operations).verdict, Verdict::Held);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Objective<'a> {
+    what: What,
+    share: f64,
+    kind: Option<&'a str>,
+    windows: &'a [FaultWindow],
+    grace: Duration,
+    enough: usize,
 }
 
-/// Of the operations that should have begun while no fault was on, this share (0 to 1) succeeded.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Succeeds,
+    IsAnswered,
+    TakesAtMost(Duration),
+}
+
+impl<'a> Objective<'a> {
+    /// This share of operations, 0 to 1, succeeds.
+    pub fn availability(share: f64) -> Self {
+        Self::new(What::Succeeds, share)
+    }
+
+    /// This share of operations, 0 to 1, is answered: done, or refused.
+    pub fn answers(share: f64) -> Self {
+        Self::new(What::IsAnswered, share)
+    }
+
+    /// Of the operations that succeed, this share, 0 to 1, takes no longer than the limit, from when each should have begun: 0.99 for a p99, 1 for the slowest.
+    /// What fails is for [`availability`](Self::availability).
+    pub fn latency(share: f64, limit: Duration) -> Self {
+        Self::new(What::TakesAtMost(limit), share)
+    }
+
+    fn new(what: What, share: f64) -> Self {
+        Objective { what, share, kind: None, windows: &[], grace: Duration::ZERO, enough: 1 }
+    }
+
+    /// Of operations of this kind; of all by itself.
+    pub fn of_kind(mut self, kind: &'a str) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Of operations that were not on their way while one of these faults was on; of all by itself.
+    pub fn outside(mut self, windows: &'a [FaultWindow]) -> Self {
+        self.windows = windows;
+        self
+    }
+
+    /// With [`outside`](Self::outside): nor for so long after each fault; zero by itself.
+    pub fn after_faults(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// With fewer operations than this, nothing is known; 1 by itself. A p99 of ten operations is their slowest.
+    pub fn at_least(mut self, enough: usize) -> Self {
+        self.enough = enough.max(1);
+        self
+    }
+
+    /// Whether the service kept it.
+    pub fn check(&self, name: &str, operations: &[Operation]) -> Check {
+        if !(0.0..=1.0).contains(&self.share) {
+            let detail = format!("a share is from 0 to 1, and not {}", self.share);
+            return Check::new(name, Verdict::Unknown, detail);
+        }
+        let of: Vec<&Operation> = operations.iter().filter(|operation| self.counts(operation)).collect();
+        if of.len() < self.enough {
+            let what =
+                if of.is_empty() { "there were no operations" } else { "there were too few operations" };
+            let detail = if self.enough > 1 {
+                format!("{what}: {}, and {} are needed", of.len(), self.enough)
+            } else {
+                format!("{what} that it is about")
+            };
+            return Check::new(name, Verdict::Unknown, detail);
+        }
+        match self.what {
+            What::TakesAtMost(limit) => self.fast(name, of, limit),
+            What::Succeeds | What::IsAnswered => self.available(name, &of),
+        }
+    }
+
+    fn counts(&self, operation: &Operation) -> bool {
+        let is_calm = |window: &FaultWindow| {
+            operation.ended < window.from || operation.intended > window.to.saturating_add(self.grace)
+        };
+        self.kind.is_none_or(|kind| operation.kind == kind)
+            && (!matches!(self.what, What::TakesAtMost(_)) || operation.outcome == Outcome::Ok)
+            && self.windows.iter().all(is_calm)
+    }
+
+    fn available(&self, name: &str, of: &[&Operation]) -> Check {
+        let is_good = |operation: &&&Operation| match self.what {
+            What::IsAnswered => operation.outcome.is_known(),
+            _ => operation.outcome == Outcome::Ok,
+        };
+        let (good, bad): (Vec<&&Operation>, Vec<&&Operation>) = of.iter().partition(is_good);
+        let (had, all) = (good.len() as f64, of.len() as f64);
+        let detail = format!("{} of {} operations, of {}", percent(had / all), of.len(), percent(self.share));
+        // A millionth of an operation, so that nine of ten are 0.9 in spite of rounding.
+        if had + 1e-6 >= self.share * all {
+            return Check::new(name, Verdict::Held, detail);
+        }
+        about(Check::new(name, Verdict::Violated, detail), bad.into_iter().copied())
+    }
+
+    fn fast(&self, name: &str, mut of: Vec<&Operation>, limit: Duration) -> Check {
+        of.sort_by_key(|operation| operation.latency());
+        // The nearest rank: no latency is told that no operation had.
+        let rank = ((self.share * of.len() as f64 - 1e-6).ceil() as usize).clamp(1, of.len());
+        let had = of[rank - 1].latency();
+        let p = format!("{:.3}", self.share * 100.0);
+        let p = p.trim_end_matches('0').trim_end_matches('.');
+        let detail = format!("p{p} is {} ms, of {} ms", had.as_millis(), limit.as_millis());
+        if had <= limit {
+            return Check::new(name, Verdict::Held, detail);
+        }
+        about(Check::new(name, Verdict::Violated, detail), of.into_iter().rev())
+    }
+}
+
+fn about<'a>(check: Check, operations: impl Iterator<Item = &'a Operation>) -> Check {
+    operations
+        .take(FOLLOWED)
+        .fold(check, |check, operation| check.at(operation.intended).about(&operation.key))
+}
+
+fn percent(share: f64) -> String {
+    // Rounded down: what is not all of them is not called 100 %.
+    format!("{:.3} %", (share * 1e5 + 1e-6).floor() / 1e3)
+}
+
+/// Of all operations, this share (0 to 1) succeeded. See [`Objective`] for some of them.
+pub fn availability(name: &str, operations: &[Operation], share: f64) -> Check {
+    Objective::availability(share).check(name, operations)
+}
+
+/// Of the operations that were not on their way while a fault was on, this share (0 to 1) succeeded.
 pub fn availability_without_faults(
     name: &str,
     operations: &[Operation],
     windows: &[FaultWindow],
     share: f64,
 ) -> Check {
-    let calm = |at: Duration| !windows.iter().any(|window| (window.from..=window.to).contains(&at));
-    available(name, operations.iter().filter(|operation| calm(operation.intended)), share)
+    Objective::availability(share).outside(windows).check(name, operations)
 }
 
-fn available<'a>(name: &str, operations: impl Iterator<Item = &'a Operation>, share: f64) -> Check {
-    let operations: Vec<&Operation> = operations.collect();
-    if operations.is_empty() {
-        return Check::new(name, Verdict::Unknown, "there were no operations");
-    }
-    let bad: Vec<&&Operation> =
-        operations.iter().filter(|operation| operation.outcome != Outcome::Ok).collect();
-    let had = 1.0 - bad.len() as f64 / operations.len() as f64;
-    let detail =
-        format!("{:.3} % of {} operations, of {:.3} %", had * 100.0, operations.len(), share * 100.0);
-    if had >= share {
-        return Check::new(name, Verdict::Held, detail);
-    }
-    let check = Check::new(name, Verdict::Violated, detail);
-    bad.iter()
-        .take(FOLLOWED)
-        .fold(check, |check, operation| check.at(operation.intended).about(&operation.key))
-}
-
-/// This share (0 to 1) of the operations that succeeded took no longer than the limit, counted from when they should have begun.
+/// This share (0 to 1) of the operations that succeeded took no longer than the limit, counted from when they should have begun. See [`Objective`] for some of them.
 pub fn latency(name: &str, operations: &[Operation], share: f64, limit: Duration) -> Check {
-    let mut ok: Vec<&Operation> =
-        operations.iter().filter(|operation| operation.outcome == Outcome::Ok).collect();
-    if ok.is_empty() {
-        return Check::new(name, Verdict::Unknown, "no operation succeeded");
-    }
-    ok.sort_by_key(|operation| operation.latency());
-    let rank = ((share.clamp(0.0, 1.0) * ok.len() as f64).ceil() as usize).clamp(1, ok.len());
-    let had = ok[rank - 1].latency();
-    let detail = format!("p{} is {} ms, of {} ms", share * 100.0, had.as_millis(), limit.as_millis());
-    if had <= limit {
-        return Check::new(name, Verdict::Held, detail);
-    }
-    let slowest = ok.iter().rev().take(FOLLOWED);
-    slowest.fold(Check::new(name, Verdict::Violated, detail), |check, operation| {
-        check.at(operation.intended).about(&operation.key)
-    })
-}
-
-/// After each fault, it took no longer than the limit until operations succeeded again, so many in a row, in the order in which they should have begun. Faults that overlap
-/// count as one. Where too few operations follow before the next fault, nothing is known, unless the limit was over by then.
-pub fn recovery(
-    name: &str,
-    operations: &[Operation],
-    windows: &[FaultWindow],
-    limit: Duration,
-    in_a_row: usize,
-) -> Check {
-    let mut sorted: Vec<&Operation> = operations.iter().collect();
-    sorted.sort_by_key(|operation| operation.intended);
-    let groups = together(windows);
-    let (mut slowest, mut unknown) = (Duration::ZERO, 0);
-    for (number, (healed, what)) in groups.iter().enumerate() {
-        let next = groups.get(number + 1).map_or(Duration::MAX, |(.., next)| next.from);
-        let after = sorted.iter().filter(|operation| (*healed..next).contains(&operation.intended));
-        let (mut row, mut last) = (0, *healed);
-        let mut recovered = None;
-        for operation in after {
-            row = if operation.outcome == Outcome::Ok { row + 1 } else { 0 };
-            last = operation.intended;
-            if row == in_a_row.max(1) {
-                recovered = Some(operation.ended.saturating_sub(*healed));
-                break;
-            }
-        }
-        let said = |took: String| format!("{took} after {} of {}", what.fault, what.target);
-        match recovered {
-            Some(took) if took <= limit => slowest = slowest.max(took),
-            Some(took) => {
-                let detail = said(format!("it took {} ms of {} ms", took.as_millis(), limit.as_millis()));
-                return Check::new(name, Verdict::Violated, detail).at(*healed);
-            }
-            None if last.saturating_sub(*healed) > limit => {
-                let detail = said(format!("it had not recovered {} ms", limit.as_millis()));
-                return Check::new(name, Verdict::Violated, detail).at(*healed);
-            }
-            None => unknown += 1,
-        }
-    }
-    match (groups.len(), unknown) {
-        (0, _) => Check::new(name, Verdict::Unknown, "there were no faults"),
-        (faults, 0) => {
-            let detail = format!(
-                "{} ms at most after {faults} faults, of {} ms",
-                slowest.as_millis(),
-                limit.as_millis()
-            );
-            Check::new(name, Verdict::Held, detail)
-        }
-        (faults, unknown) => {
-            let detail = format!(
-                "after {unknown} of {faults} faults too few operations followed before the next, or the end"
-            );
-            Check::new(name, Verdict::Unknown, detail)
-        }
-    }
-}
-
-/// Faults that overlap, as one: when the last is healed, and that fault with the beginning of the first.
-fn together(windows: &[FaultWindow]) -> Vec<(Duration, FaultWindow)> {
-    let mut sorted: Vec<&FaultWindow> = windows.iter().collect();
-    sorted.sort_by_key(|window| window.from);
-    let mut groups: Vec<(Duration, FaultWindow)> = Vec::new();
-    for window in sorted {
-        match groups.last_mut() {
-            Some((healed, group)) if window.from <= *healed => {
-                if window.to > *healed {
-                    let from = group.from;
-                    (*healed, *group) = (window.to, FaultWindow { from, ..window.clone() });
-                }
-            }
-            _ => groups.push((window.to, window.clone())),
-        }
-    }
-    groups
-}
-
-/// A resource of a service never went above this, in its unit: bytes, or how many.
-pub fn at_most(name: &str, resources: &Resources, service: &str, resource: &str, limit: f64) -> Check {
-    let Some(series) = resources.series().find(|it| it.service == service && it.resource == resource) else {
-        return Check::new(name, Verdict::Unknown, format!("the {resource} of {service} was not measured"));
-    };
-    let peak = series.peak();
-    let detail = format!("{peak:.0} at most, of {limit:.0}");
-    if peak <= limit {
-        return Check::new(name, Verdict::Held, detail);
-    }
-    let above = series.points().iter().find(|(_, value)| *value > limit).map(|(at, _)| *at);
-    above.into_iter().fold(Check::new(name, Verdict::Violated, detail), Check::at)
-}
-
-/// Points without which a trend says nothing.
-const ENOUGH: usize = 20;
-
-/// A resource of a service does not grow: over the second half of the time, by the median of the slopes of all pairs of samples (Theil and Sen), by no more than this share
-/// of its median. The first half is left to warm up.
-pub fn no_growth(name: &str, resources: &Resources, service: &str, resource: &str, share: f64) -> Check {
-    let points = resources
-        .series()
-        .find(|it| it.service == service && it.resource == resource)
-        .map_or(&[][..], |series| &series.points()[series.points().len() / 2..]);
-    if points.len() < ENOUGH {
-        let detail = format!(
-            "{} samples of the {resource} of {service} in its second half, and {ENOUGH} are needed",
-            points.len()
-        );
-        return Check::new(name, Verdict::Unknown, detail);
-    }
-    let mut slopes: Vec<f64> = points
-        .iter()
-        .enumerate()
-        .flat_map(|(at, one)| points[at + 1..].iter().map(move |other| (one, other)))
-        .map(|(one, other)| (other.1 - one.1) / (other.0.as_secs_f64() - one.0.as_secs_f64()).max(1e-9))
-        .collect();
-    let mut values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
-    let time = points[points.len() - 1].0.as_secs_f64() - points[0].0.as_secs_f64();
-    let (slope, level) = (median(&mut slopes), median(&mut values));
-    let growth = if level > 0.0 { slope * time / level } else { 0.0 };
-    let detail = format!("{:+.1} % in {time:.0} s, of {:.1} %", growth * 100.0, share * 100.0);
-    Check::new(name, if growth <= share { Verdict::Held } else { Verdict::Violated }, detail)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    Objective::latency(share, limit).check(name, operations)
 }
 
 #[cfg(test)]
 mod tests {
-    use seaworthy_reports::Unit;
-
     use super::*;
 
     const fn ms(ms: u64) -> Duration {
@@ -213,80 +195,74 @@ mod tests {
     fn availability_is_a_share_of_operations() {
         let operations: Vec<Operation> =
             (0..100).map(|at| operation(at * 10, 5, !(20..30).contains(&at))).collect();
-        assert_eq!(availability("up", &operations, 0.9).verdict, Verdict::Held);
-        let check = availability("up", &operations, 0.95);
-        assert_eq!(
-            (check.verdict, check.detail.as_str()),
-            (Verdict::Violated, "90.000 % of 100 operations, of 95.000 %")
-        );
-        assert_eq!(
-            availability_without_faults("up", &operations, &[window(195, 300)], 1.0).verdict,
-            Verdict::Held
-        );
-        assert_eq!(
-            availability_without_faults("up", &operations, &[window(195, 280)], 1.0).verdict,
-            Verdict::Violated
-        );
+        for (verdict, detail, objective) in [
+            (Verdict::Held, "90.000 % of 100 operations, of 90.000 %", Objective::availability(0.9)),
+            (Verdict::Violated, "90.000 % of 100 operations, of 95.000 %", Objective::availability(0.95)),
+            (Verdict::Held, "100.000 % of 100 operations, of 100.000 %", Objective::answers(1.0)),
+            (
+                Verdict::Unknown,
+                "there were no operations that it is about",
+                Objective::answers(1.0).of_kind("put"),
+            ),
+            (
+                Verdict::Unknown,
+                "there were too few operations: 100, and 101 are needed",
+                Objective::availability(0.9).at_least(101),
+            ),
+            (Verdict::Unknown, "a share is from 0 to 1, and not 99.9", Objective::availability(99.9)),
+            (Verdict::Unknown, "a share is from 0 to 1, and not NaN", Objective::availability(f64::NAN)),
+            (
+                Verdict::Held,
+                "100.000 % of 88 operations, of 100.000 %",
+                Objective::availability(1.0).outside(&[window(195, 300)]),
+            ),
+            (
+                Verdict::Violated,
+                "97.802 % of 91 operations, of 100.000 %",
+                Objective::availability(1.0).outside(&[window(195, 275)]),
+            ),
+            (
+                Verdict::Held,
+                "100.000 % of 87 operations, of 100.000 %",
+                Objective::availability(1.0).outside(&[window(195, 275)]).after_faults(ms(35)),
+            ),
+        ] {
+            let check = objective.check("up", &operations);
+            assert_eq!((check.verdict, check.detail.as_str()), (verdict, detail), "{objective:?}");
+        }
         assert_eq!(availability("up", &[], 0.9).verdict, Verdict::Unknown);
     }
 
     #[test]
-    fn latency_is_that_of_what_succeeded() {
+    fn what_was_on_its_way_when_a_fault_began_is_not_counted_outside_of_it() {
+        let operations = [operation(0, 5, true), operation(190, 20, false)];
+        let check =
+            |windows: &[FaultWindow]| availability_without_faults("up", &operations, windows, 1.0).verdict;
+        assert_eq!(check(&[window(200, 300)]), Verdict::Held);
+        assert_eq!(check(&[window(211, 300)]), Verdict::Violated);
+        assert_eq!(check(&[window(0, 1_000)]), Verdict::Unknown);
+    }
+
+    #[test]
+    fn what_is_not_all_is_not_called_all() {
+        let mut operations = vec![operation(0, 5, true); 999_999];
+        operations.push(operation(0, 5, false));
+        let check = availability("up", &operations, 1.0);
+        assert_eq!(check.detail, "99.999 % of 1000000 operations, of 100.000 %");
+        assert_eq!(check.moments.len(), 1);
+    }
+
+    #[test]
+    fn latency_is_that_of_what_succeeded_from_when_it_should_have_begun() {
         let operations: Vec<Operation> = (1..=100).map(|lasts| operation(0, lasts, true)).collect();
         assert_eq!(latency("fast", &operations, 0.95, ms(95)).verdict, Verdict::Held);
         assert_eq!(latency("fast", &operations, 0.95, ms(94)).detail, "p95 is 95 ms, of 94 ms");
+        assert_eq!(latency("fast", &operations, 0.29, ms(29)).detail, "p29 is 29 ms, of 29 ms");
+        assert_eq!(latency("fast", &operations, 0.999, ms(9)).detail, "p99.9 is 100 ms, of 9 ms");
         assert_eq!(latency("fast", &operations, 1.0, ms(99)).verdict, Verdict::Violated);
         assert_eq!(latency("fast", &[operation(0, 1, false)], 0.5, ms(9)).verdict, Verdict::Unknown);
-    }
-
-    #[test]
-    fn recovery_is_counted_from_the_end_of_each_fault() {
-        let down_until = |until: u64| -> Vec<Operation> {
-            (0..100).map(|at| operation(at * 10, 5, !(300..until).contains(&(at * 10)))).collect()
-        };
-        let faults = [window(300, 400), window(350, 450)];
-        for (expected, operations, windows) in [
-            (Verdict::Held, down_until(500), &faults[..]),
-            (Verdict::Violated, down_until(700), &faults),
-            (Verdict::Violated, down_until(2_000), &faults),
-            // It ends before anything is known.
-            (Verdict::Unknown, down_until(2_000), &[window(300, 950)]),
-            (Verdict::Unknown, down_until(500), &[]),
-            (Verdict::Unknown, Vec::new(), &faults),
-            // The second fault comes before the first is known to be over.
-            (Verdict::Unknown, down_until(500), &[window(300, 400), window(410, 450)]),
-        ] {
-            assert_eq!(recovery("soon", &operations, windows, ms(100), 3).verdict, expected, "{windows:?}");
-        }
-        let check = recovery("soon", &down_until(700), &faults, ms(100), 3);
-        assert_eq!(check.detail, "it took 275 ms of 100 ms after down of redis");
-    }
-
-    #[test]
-    fn resources_have_bounds_and_do_not_grow() {
-        let mut resources = Resources::default();
-        for second in 0..60_u32 {
-            let noise = f64::from(second * 7 % 10);
-            resources.sample(
-                Duration::from_secs(second.into()),
-                "shop",
-                "memory",
-                Unit::Bytes,
-                100.0 + noise,
-            );
-            resources.sample(
-                Duration::from_secs(second.into()),
-                "leak",
-                "memory",
-                Unit::Bytes,
-                100.0 + noise + f64::from(second),
-            );
-        }
-        assert_eq!(at_most("memory", &resources, "shop", "memory", 109.0).verdict, Verdict::Held);
-        assert_eq!(at_most("memory", &resources, "shop", "memory", 108.0).detail, "109 at most, of 108");
-        assert_eq!(at_most("memory", &resources, "other", "memory", 108.0).verdict, Verdict::Unknown);
-        assert_eq!(no_growth("flat", &resources, "shop", "memory", 0.05).verdict, Verdict::Held);
-        assert_eq!(no_growth("flat", &resources, "leak", "memory", 0.05).verdict, Verdict::Violated);
-        assert_eq!(no_growth("flat", &resources, "other", "memory", 0.05).verdict, Verdict::Unknown);
+        let mut held_back = operation(100, 5, true);
+        held_back.intended = ms(0);
+        assert_eq!(latency("fast", &[held_back], 0.5, ms(9)).detail, "p50 is 105 ms, of 9 ms");
     }
 }

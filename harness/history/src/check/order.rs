@@ -13,38 +13,62 @@ use super::naming::{about, first};
 /// The events of each key were seen in the order in which they were made: pairs of (key, number), as they were seen. A number that comes again is no
 /// step back.
 pub fn in_order<K: Eq + Hash + Display>(name: &str, seen: &[(K, u64)]) -> Check {
+    stepwise(name, seen, "came too late", "in order", |before, number| number < before)
+}
+
+/// As [`in_order`], and without a gap: from the first number of a key that was seen, each comes right after the one before it.
+pub fn in_order_without_gaps<K: Eq + Hash + Display>(name: &str, seen: &[(K, u64)]) -> Check {
+    let is_wrong = |before: u64, number: u64| number < before || number - before > 1;
+    stepwise(name, seen, "came too late, or after a gap", "in order and without a gap", is_wrong)
+}
+
+fn stepwise<K: Eq + Hash + Display>(
+    name: &str,
+    seen: &[(K, u64)],
+    fault: &str,
+    held: &str,
+    is_wrong: impl Fn(u64, u64) -> bool,
+) -> Check {
     let mut latest: HashMap<&K, u64> = HashMap::new();
     let mut wrong: Vec<(&K, String)> = Vec::new();
-    for (key, number) in seen {
+    let mut first_at = None;
+    for (at, (key, number)) in seen.iter().enumerate() {
         let before = latest.entry(key).or_insert(*number);
-        if number < before {
+        if is_wrong(*before, *number) {
+            first_at.get_or_insert(at);
             wrong.push((key, format!("{number} after {before} of {key}")));
         }
         *before = (*before).max(*number);
     }
-    match (seen.len(), wrong.len()) {
-        (0, _) => Check::new(name, Verdict::Unknown, "nothing was seen, so nothing could be out of order"),
-        (_, 0) => Check::new(
-            name,
-            Verdict::Held,
-            format!("{} were seen in order, of {} keys", seen.len(), latest.len()),
-        ),
-        (_, times) => {
-            let sentences: Vec<&String> = wrong.iter().map(|(_, sentence)| sentence).collect();
-            let detail = format!("{times} came too late: {}", first(&sentences));
-            about(Check::new(name, Verdict::Violated, detail), wrong.iter().map(|(key, _)| key))
+    let Some(at) = first_at else {
+        if seen.is_empty() {
+            let detail = "nothing was seen, so nothing could be out of order";
+            return Check::new(name, Verdict::Unknown, detail);
         }
-    }
+        let detail = format!("{} were seen {held}, of {} keys", seen.len(), latest.len());
+        return Check::new(name, Verdict::Held, detail);
+    };
+    let sentences: Vec<&String> = wrong.iter().map(|(_, sentence)| sentence).collect();
+    let detail = format!("{} {fault}: {}", wrong.len(), first(&sentences));
+    let key = &seen[at].0;
+    let numbers: Vec<u64> =
+        seen[..=at].iter().filter(|(other, _)| other == key).map(|(_, number)| *number).collect();
+    let check = about(Check::new(name, Verdict::Violated, detail), wrong.iter().map(|(key, _)| key));
+    check.step(format!("seen of {key}: {}", until(&numbers, numbers.len())))
 }
 
 /// A subscriber got every message that was published, each once, in their order, and so ended with the last. What was published must be told
 /// apart, for example by a number.
 pub fn delivery<T: Eq + Hash + Display>(name: &str, published: &[T], received: &[T]) -> Check {
-    if published.is_empty() {
+    if published.is_empty() && received.is_empty() {
         return Check::new(name, Verdict::Unknown, "nothing was published");
     }
     let places: HashMap<&T, usize> =
         published.iter().enumerate().map(|(place, message)| (message, place)).collect();
+    if places.len() < published.len() {
+        let detail = "messages that are alike were published, so nobody can tell what became of each";
+        return Check::new(name, Verdict::Unknown, detail);
+    }
     let got: HashSet<&T> = received.iter().collect();
     let missing: Vec<&T> = published.iter().filter(|message| !got.contains(message)).collect();
     let foreign: Vec<&T> = received.iter().filter(|message| !places.contains_key(message)).collect();
@@ -65,15 +89,57 @@ pub fn delivery<T: Eq + Hash + Display>(name: &str, published: &[T], received: &
         .map(|(messages, what)| format!("{} {what}: {}", messages.len(), first(messages)))
         .collect();
     if wrong.is_empty() {
-        return Check::new(
-            name,
-            Verdict::Held,
-            format!("all {} came, each once and in order", published.len()),
-        );
+        let detail = format!("all {} came, each once and in order", published.len());
+        return Check::new(name, Verdict::Held, detail);
     }
-    let check =
-        Check::new(name, Verdict::Violated, format!("of {} messages, {}", published.len(), wrong.join("; ")));
-    about(check, found.iter().flat_map(|(messages, _)| messages.iter().copied()))
+    let detail = format!("of {} messages, {}", published.len(), wrong.join("; "));
+    let check = about(
+        Check::new(name, Verdict::Violated, detail),
+        found.iter().flat_map(|(messages, _)| messages.iter().copied()),
+    );
+    let apart = published.iter().zip(received).take_while(|(sent, came)| sent == came).count();
+    let check = check.step(format!("published: {}", until(published, apart + 2)));
+    check.step(format!("received: {}", until(received, apart + 2)))
+}
+
+/// As [`delivery`], to each of these subscribers: pairs of (subscriber, received). The worst verdict counts.
+pub fn delivery_to_each<S: Display, T: Eq + Hash + Display>(
+    name: &str,
+    published: &[T],
+    received: &[(S, Vec<T>)],
+) -> Check {
+    let of_each =
+        received.iter().map(|(subscriber, received)| (subscriber, delivery(name, published, received)));
+    let of_each: Vec<(&S, Check)> = of_each.collect();
+    let Some(worst) = of_each.iter().map(|(_, check)| check.verdict).max() else {
+        return Check::new(name, Verdict::Unknown, "nobody had subscribed");
+    };
+    let total = of_each.len();
+    if worst == Verdict::Held {
+        let messages = published.len();
+        let detail = format!("{total} subscribers got all {messages} messages, each once and in order");
+        return Check::new(name, Verdict::Held, detail);
+    }
+    let mut bad = of_each.into_iter().filter(|(_, check)| check.verdict == worst);
+    let (subscriber, mut check) = bad.next().expect("one of them has the worst verdict");
+    check.detail =
+        format!("{} of {total} subscribers, {subscriber} for one: {}", bad.count() + 1, check.detail);
+    check
+}
+
+/// So many of them in a line, without those long before the last.
+fn until<T: Display>(items: &[T], most: usize) -> String {
+    const SHOWN: usize = 6;
+    let most = most.min(items.len());
+    let from = most.saturating_sub(SHOWN);
+    let mut shown: Vec<String> = items[from..most].iter().map(ToString::to_string).collect();
+    if from > 0 {
+        shown.insert(0, "…".to_owned());
+    }
+    if most < items.len() {
+        shown.push("…".to_owned());
+    }
+    if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
 }
 
 #[cfg(test)]
@@ -108,6 +174,49 @@ mod tests {
             assert_eq!(delivery("delivery", &[1, 2, 3], received).detail, expected);
         }
         assert_eq!(delivery::<u64>("delivery", &[], &[]).verdict, Verdict::Unknown);
+        assert_eq!(delivery("delivery", &[], &[1]).detail, "of 0 messages, 1 were never published: 1");
+        assert_eq!(delivery("delivery", &[1, 1], &[1, 1]).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn what_was_seen_around_the_first_mistake_is_told() {
+        let published: Vec<u32> = (0..100).collect();
+        let received: Vec<u32> = (0..100).filter(|number| *number != 50).collect();
+        insta::assert_snapshot!(delivery("delivery", &published, &received).story.join("\n"), @"
+        published: …, 46, 47, 48, 49, 50, 51, …
+        received: …, 46, 47, 48, 49, 51, 52, …
+        ");
+        let seen = [("a", 1), ("b", 1), ("a", 3), ("b", 2), ("a", 2), ("a", 9)];
+        insta::assert_snapshot!(in_order("order", &seen).story.join("\n"), @"seen of a: 1, 3, 2");
+    }
+
+    #[test]
+    fn a_gap_is_a_violation_only_where_none_may_be() {
+        for (expected, seen) in [
+            (Verdict::Unknown, &[][..]),
+            (Verdict::Held, &[("a", 5), ("b", 1), ("a", 6), ("a", 6), ("b", 2)]),
+            (Verdict::Violated, &[("a", 5), ("a", 7)]),
+            (Verdict::Violated, &[("a", 5), ("a", 4)]),
+        ] {
+            assert_eq!(in_order_without_gaps("order", seen).verdict, expected, "{seen:?}");
+        }
+        assert_eq!(in_order("order", &[("a", 5), ("a", 7)]).verdict, Verdict::Held);
+    }
+
+    #[test]
+    fn one_subscriber_that_missed_something_is_named() {
+        let to = |received: &[(&str, Vec<u64>)]| delivery_to_each("delivery", &[1, 2], received);
+        assert_eq!(to(&[]).verdict, Verdict::Unknown);
+        assert_eq!(
+            to(&[("ada", vec![1, 2]), ("grace", vec![1, 2])]).detail,
+            "2 subscribers got all 2 messages, each once and in order"
+        );
+        assert_eq!(
+            to(&[("ada", vec![1, 2]), ("grace", vec![1])]).detail,
+            "1 of 2 subscribers, grace for one: of 2 messages, 1 never came: 2"
+        );
+        let none = delivery_to_each::<&str, u64>("delivery", &[], &[("ada", vec![])]);
+        assert_eq!(none.verdict, Verdict::Unknown);
     }
 
     proptest! {

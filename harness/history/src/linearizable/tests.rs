@@ -216,7 +216,8 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    // Histories that hold tell no story, and are left out.
+    #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
     fn it_agrees_with_trying_every_order(operations in operations()) {
