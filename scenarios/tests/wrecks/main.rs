@@ -17,13 +17,16 @@ mod stale_fill;
 mod statistics;
 mod unbounded_queue;
 
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
 use seaworthy_harness::reports::Verdict;
-use tokio::sync::Semaphore;
+use tokio::runtime::Runtime;
 
 use sea::{Wreck, play, violated};
 
-/// How many services may meet a storm at once.
-static PLACES: Semaphore = Semaphore::const_new(4);
+/// How many services may meet a storm at once, whatever the number of cores: they wait, most of the time.
+const AT_ONCE: usize = 5;
 
 /// Storms in which a flaw must show.
 const STORMS: u64 = 6;
@@ -45,7 +48,6 @@ pub(crate) fn wrecks() -> [Wreck; 10] {
 
 /// With the flaw, its check is violated in one of a few storms; without it, everything holds in the same storm.
 async fn is_told_from_a_sound_service(wreck: Wreck) {
-    let _place = PLACES.acquire().await.unwrap();
     for seed in 1..=STORMS {
         let schedule = wreck.storm(seed);
         let broken = play(&wreck, true, seed, &schedule).await;
@@ -59,24 +61,25 @@ async fn is_told_from_a_sound_service(wreck: Wreck) {
     panic!("`{}` was not violated in {STORMS} storms", wreck.check);
 }
 
-macro_rules! wrecks {
-    ($($name:ident),* $(,)?) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $name() {
-            is_told_from_a_sound_service($name::WRECK).await;
-        }
-    )*};
-}
-
-wrecks! {
-    acknowledged_before_commit,
-    no_fencing,
-    retry_without_idempotence,
-    stale_fill,
-    lost_wake_up,
-    missed_reconnect,
-    double_publish,
-    no_timeout,
-    unbounded_queue,
-    clock_based_lease,
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let runtime = Runtime::new().expect("a runtime starts");
+    let services = wrecks().map(|wreck| {
+        let on = runtime.handle().clone();
+        Trial::test(wreck.name, move || {
+            on.block_on(is_told_from_a_sound_service(wreck));
+            Ok(())
+        })
+    });
+    let mut trials = Vec::from(services);
+    if let Ok(asked) = std::env::var("SEAWORTHY_WRECKS") {
+        let on = runtime.handle().clone();
+        let name = "flaws_are_found_shrunk_and_reproduced_and_sound_services_hold";
+        trials = vec![Trial::test(name, move || {
+            on.block_on(statistics::of(&asked));
+            Ok(())
+        })];
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
