@@ -41,6 +41,20 @@ pub enum Error {
         /// The kind of job.
         kind: String,
     },
+    /// Jobs of a [`Flow`](crate::Flow) wait for each other, so that none of them could ever run.
+    #[error("jobs wait for each other in a circle, or for one: {}", kinds.join(", "))]
+    Cycle {
+        /// The kinds of those that could not run.
+        kinds: Vec<String>,
+    },
+    /// A job of a [`Flow`](crate::Flow) has to be unique: what waits for it could not say which one it waits for.
+    #[error(
+        "a `{kind}` job has to be unique, and is a part of a flow: enqueue it by itself, or let its key go"
+    )]
+    UniqueInFlow {
+        /// The kind of job.
+        kind: String,
+    },
     /// The worker's lease on the job is gone: another worker has it, or will. Roll back; nothing was completed.
     #[error("the lease on job {job} is gone: the worker was taken for dead and the job went to another one")]
     Fenced {
@@ -92,6 +106,18 @@ codes! {
         example: "Binary data was put into a text.",
         remedy: "Encode binary data, for example as base64, or remove the character.",
     }
+
+    /// Jobs wait for each other.
+    pub CYCLE = "QUEUE-0007", InvalidArgument, "Jobs wait for each other" {
+        example: "An import waits for a report, which waits for the import.",
+        remedy: "Look at the jobs that the error names, and take away one of the dependencies between them.",
+    }
+
+    /// A job that has to be unique is a part of a flow.
+    pub UNIQUE_IN_FLOW = "QUEUE-0008", InvalidArgument, "A job of a flow can't be unique" {
+        example: "A flow has a job that is enqueued once per day by its key.",
+        remedy: "Enqueue the unique job by itself, and let its handler enqueue the flow.",
+    }
 }
 
 impl Error {
@@ -104,6 +130,8 @@ impl Error {
             Error::ArgumentsTooLarge { .. } => &ARGUMENTS_TOO_LARGE,
             Error::Fenced { .. } => &FENCED,
             Error::Nul { .. } => &NUL,
+            Error::Cycle { .. } => &CYCLE,
+            Error::UniqueInFlow { .. } => &UNIQUE_IN_FLOW,
         }
     }
 }

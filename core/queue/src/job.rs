@@ -1,13 +1,14 @@
-//! A job before it is enqueued, and while a worker has it.
+//! A job before it is enqueued.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use seaworthy_errors::Retry;
 use seaworthy_telemetry::trace;
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{PgConnection, types::Uuid};
 
-use crate::{Error, store};
+use crate::Error;
 
 /// A job's number, unique in its database and growing with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,22 +20,93 @@ impl fmt::Display for JobId {
     }
 }
 
+/// A kind of job, whose arguments are this type.
+///
+/// Two versions of a program may run side by side while it is deployed. A change that an older worker can't read is a new kind: its handler is deployed before
+/// the first producer sends it, and the old one stays until the last of its jobs is done.
+///
+/// ```
+/// use seaworthy_queue::{Job, NewJob};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Fulfil {
+///     order: i64,
+/// }
+///
+/// impl Job for Fulfil {
+///     const KIND: &str = "fulfil";
+/// }
+///
+/// let job = NewJob::of(&Fulfil { order: 42 })?.on_queue("warehouse").max_attempts(5);
+/// # Ok::<(), seaworthy_queue::Error>(())
+/// ```
+pub trait Job: Serialize + DeserializeOwned + Send + 'static {
+    /// What such jobs are called in the database, and in metrics.
+    const KIND: &str;
+}
+
 /// A job to be enqueued.
 #[derive(Debug, Clone)]
 pub struct NewJob {
     pub(crate) queue: String,
     pub(crate) kind: String,
-    pub(crate) args: serde_json::Value,
+    /// As JSON text.
+    pub(crate) args: String,
     pub(crate) priority: i16,
-    pub(crate) max_attempts: i32,
+    pub(crate) max_attempts: i16,
+    pub(crate) start: Start,
+    /// Microseconds after it is enqueued.
+    pub(crate) expires_in: Option<i64>,
+    pub(crate) unique: Option<Unique>,
     pub(crate) trace: Option<String>,
+}
+
+/// When a job may run at the earliest, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Now,
+    /// After it is enqueued, by the database's clock.
+    In(i64),
+    /// After 1970.
+    At(i64),
+}
+
+/// Of which jobs there may be one only. While there is one, another one is not enqueued: its place is taken by the one that is there.
+///
+/// The key is about jobs of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unique {
+    pub(crate) key: String,
+    pub(crate) period: Option<i64>,
+}
+
+impl Unique {
+    /// One job with this key until it is over: completed, given up, cancelled or expired.
+    pub fn while_unfinished(key: impl Into<String>) -> Self {
+        Unique { key: key.into(), period: None }
+    }
+
+    /// One job with this key in each period, which begins when one is enqueued; also when that one is over before.
+    pub fn once_per(period: Duration, key: impl Into<String>) -> Self {
+        Unique { key: key.into(), period: Some(microseconds(period)) }
+    }
 }
 
 impl NewJob {
     /// The largest size of a job's arguments as JSON, in bytes.
     pub const MAX_ARGUMENTS: usize = 1024 * 1024;
     /// How often a job is tried unless it says otherwise.
-    pub const DEFAULT_MAX_ATTEMPTS: i32 = 25;
+    pub const DEFAULT_MAX_ATTEMPTS: i16 = 25;
+
+    /// A job of this type for the queue `default`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of<J: Job>(job: &J) -> Result<Self, Error> {
+        NewJob::new(J::KIND, job)
+    }
 
     /// A job of this kind for the queue `default`. It belongs to the request in whose [`trace::Work`] it is made, if there is one: its
     /// handler logs and traces with the same ids.
@@ -46,14 +118,17 @@ impl NewJob {
     pub fn new(kind: impl Into<String>, args: &impl Serialize) -> Result<Self, Error> {
         let kind = kind.into();
         let fail = |source| Error::Arguments { kind: kind.clone(), source };
-        let json = serde_json::to_vec(args).map_err(fail)?;
-        if json.len() > Self::MAX_ARGUMENTS {
-            return Err(Error::ArgumentsTooLarge { kind, bytes: json.len(), max: Self::MAX_ARGUMENTS });
+        let args = serde_json::to_string(args).map_err(fail)?;
+        if args.len() > Self::MAX_ARGUMENTS {
+            return Err(Error::ArgumentsTooLarge { kind, bytes: args.len(), max: Self::MAX_ARGUMENTS });
         }
-        // Read back: what is nested too deeply can be written, and no worker could read it.
-        let args = serde_json::from_slice(&json).map_err(fail)?;
-        if has_nul(&args) {
-            return Err(Error::Nul { kind });
+        let found = Scan::of(&args);
+        if found.depth > DEEPEST {
+            // No worker could read it: this tells why not.
+            serde_json::from_str::<serde_json::Value>(&args).map_err(fail)?;
+        }
+        if found.nul || kind.contains('\0') {
+            return Err(Error::Nul { kind: kind.replace('\0', "\u{fffd}") });
         }
         Ok(NewJob {
             args,
@@ -61,6 +136,9 @@ impl NewJob {
             kind,
             priority: 0,
             max_attempts: Self::DEFAULT_MAX_ATTEMPTS,
+            start: Start::Now,
+            expires_in: None,
+            unique: None,
             trace: trace::current().map(|context| context.child().to_carrier()),
         })
     }
@@ -71,147 +149,85 @@ impl NewJob {
         self
     }
 
-    /// Jobs with a lower priority number run first; the default is 0.
+    /// Jobs with a lower priority number run first; the default is 0. A step is worth a minute of waiting: a job runs before those of the next priority that were enqueued up to
+    /// a minute before it, and no flood of urgent jobs keeps the others waiting for ever.
     pub fn priority(mut self, priority: i16) -> Self {
         self.priority = priority;
         self
     }
 
     /// Tries the job at most this often, at least once, before it goes to the dead-letter table.
-    pub fn max_attempts(mut self, attempts: i32) -> Self {
+    pub fn max_attempts(mut self, attempts: i16) -> Self {
         self.max_attempts = attempts.max(1);
         self
     }
-}
 
-fn has_nul(value: &serde_json::Value) -> bool {
-    use serde_json::Value::{Array, Object, String};
-    match value {
-        String(text) => text.contains('\0'),
-        Array(items) => items.iter().any(has_nul),
-        Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        _ => false,
+    /// Runs the job no sooner than this after it is enqueued, by the database's clock.
+    pub fn run_in(mut self, delay: Duration) -> Self {
+        self.start = Start::In(microseconds(delay));
+        self
+    }
+
+    /// Runs the job no sooner than at this time; at once when that is over.
+    pub fn run_at(mut self, time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.start = Start::At(microseconds(since));
+        self
+    }
+
+    /// Does not begin the job later than this after it is enqueued: what comes too late is worth nothing. Such a job is recorded as expired.
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        self.expires_in = Some(microseconds(time));
+        self
+    }
+
+    /// Makes it the only one with this key.
+    pub fn unique(mut self, unique: Unique) -> Self {
+        self.unique = Some(unique);
+        self
+    }
+
+    /// The unique key as it is stored.
+    pub(crate) fn key(&self) -> Option<String> {
+        self.unique.as_ref().map(|unique| format!("{}:{}", self.kind, unique.key))
     }
 }
 
-/// A job that a worker holds a lease on.
-#[derive(Debug)]
-pub struct LeasedJob {
-    pub(crate) id: JobId,
-    pub(crate) kind: String,
-    /// As JSON text: one job whose arguments can't be read must not keep the rest of its batch from being claimed.
-    pub(crate) args: String,
-    pub(crate) attempt: i32,
-    pub(crate) max_attempts: i32,
-    pub(crate) trace: Option<String>,
-    /// How long ago it was enqueued, when it was claimed.
-    pub(crate) age: Duration,
-    pub(crate) token: Uuid,
-    /// How long its handler may take.
-    pub(crate) timeout: Duration,
+/// Whole microseconds; a century at most, so that it can be added to a time.
+pub(crate) fn microseconds(duration: Duration) -> i64 {
+    const CENTURY: i64 = 100 * 365 * 86_400 * 1_000_000;
+    i64::try_from(duration.as_micros()).unwrap_or(CENTURY).min(CENTURY)
 }
 
-impl LeasedJob {
-    /// The job's number.
-    pub fn id(&self) -> JobId {
-        self.id
-    }
+/// Levels that serde_json reads.
+const DEEPEST: usize = 127;
 
-    /// What kind of job it is.
-    pub fn kind(&self) -> &str {
-        &self.kind
-    }
-
-    /// The number of this attempt, from 1.
-    pub fn attempt(&self) -> i32 {
-        self.attempt
-    }
-
-    /// How often the job is tried in all.
-    pub fn max_attempts(&self) -> i32 {
-        self.max_attempts
-    }
-
-    /// The arguments that the job was enqueued with.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Arguments`] when they don't have the form of `T`.
-    pub fn args<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_str(&self.args)
-            .map_err(|source| Error::Arguments { kind: self.kind.clone(), source })
-    }
-
-    /// Says that the job's work is done; the worker records it, soon after the handler returns. If the worker dies
-    /// before that, the job runs again: make the work idempotent, or use [`complete_in_tx`](Self::complete_in_tx).
-    pub fn done(self) -> Done {
-        Done { recorded: false }
-    }
-
-    /// Completes the job in the transaction that makes its effect: both become true together, and only if the lease
-    /// still stands. Commit, then return the [`Done`] from the handler. A transaction that was not committed after all sends the
-    /// job back to the queue.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Fenced`] when the lease is gone: roll back. [`Error::Database`].
-    pub async fn complete_in_tx(self, tx: &mut PgConnection) -> Result<Done, Error> {
-        store::complete_one(tx, self.token, self.id, self.timeout).await?;
-        Ok(Done { recorded: true })
-    }
+/// What Postgres or a worker could not read in a JSON text that serde_json wrote.
+#[derive(Debug, Default)]
+struct Scan {
+    depth: usize,
+    nul: bool,
 }
 
-/// The proof that a handler did its work.
-#[derive(Debug)]
-#[must_use = "return it from the handler"]
-pub struct Done {
-    pub(crate) recorded: bool,
-}
-
-/// Why a handler could not do its work. Every error converts into one, so `?` works in handlers; what a
-/// [`seaworthy_errors::Error`] advises on trying again is obeyed, any other error is tried again.
-#[derive(Debug)]
-pub struct Failure {
-    pub(crate) text: String,
-    pub(crate) retry: Retry,
-}
-
-impl Failure {
-    /// The largest error text that is kept, in bytes.
-    const MAX_TEXT: usize = 4096;
-
-    fn new(reason: impl fmt::Display, retry: Retry) -> Self {
-        let mut text = reason.to_string();
-        text.truncate(text.floor_char_boundary(Self::MAX_TEXT));
-        // Postgres stores no NUL in a text.
-        Failure { text: text.replace('\0', "\u{fffd}"), retry }
-    }
-
-    /// Try the job again later, if it has attempts left.
-    pub fn retry(reason: impl fmt::Display) -> Self {
-        Failure::new(reason, Retry::Backoff)
-    }
-
-    /// Try the job again after this time, if it has attempts left.
-    pub fn retry_after(wait: Duration, reason: impl fmt::Display) -> Self {
-        Failure::new(reason, Retry::After(wait))
-    }
-
-    /// Never try the job again: it goes to the dead-letter table at once.
-    pub fn discard(reason: impl fmt::Display) -> Self {
-        Failure::new(reason, Retry::Never)
-    }
-}
-
-impl<E: std::error::Error + 'static> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let any: &(dyn std::error::Error + 'static) = &error;
-        if let Some(coded) = any.downcast_ref::<seaworthy_errors::Error>() {
-            Failure::new(coded.details(), coded.retry_advice())
-        } else if let Some(own) = any.downcast_ref::<Error>() {
-            Failure::new(own, own.code().retry)
-        } else {
-            Failure::retry(error)
+impl Scan {
+    fn of(json: &str) -> Self {
+        let (mut scan, mut depth, mut in_text) = (Scan::default(), 0_usize, false);
+        let mut bytes = json.as_bytes().iter().enumerate();
+        while let Some((at, byte)) = bytes.next() {
+            match byte {
+                b'"' => in_text = !in_text,
+                b'\\' if in_text => {
+                    scan.nul |= json[at + 1..].starts_with("u0000");
+                    bytes.next();
+                }
+                b'[' | b'{' if !in_text => {
+                    depth += 1;
+                    scan.depth = scan.depth.max(depth);
+                }
+                b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+                _ => {}
+            }
         }
+        scan
     }
 }

@@ -23,6 +23,8 @@ pub enum JobOutcome {
     Retried,
     /// It failed and was given up.
     Dead,
+    /// Nobody wanted it any more: it was cancelled, or not begun in time.
+    Cancelled,
     /// Its worker died, and it was taken back.
     Rescued,
     /// The worker had lost its lease: nothing was recorded.
@@ -35,6 +37,7 @@ impl JobOutcome {
             JobOutcome::Completed => "completed",
             JobOutcome::Retried => "retried",
             JobOutcome::Dead => "dead",
+            JobOutcome::Cancelled => "cancelled",
             JobOutcome::Rescued => "rescued",
             JobOutcome::Fenced => "fenced",
         }

@@ -1,7 +1,5 @@
 //! What a team relies on when it uses the queue.
 
-mod database;
-
 use std::{
     sync::{
         Arc,
@@ -10,65 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use database::queue_in;
 use proptest::prelude::*;
 use seaworthy_harness::Env;
-use seaworthy_queue::{Backoff, Error, Failure, JobId, NewJob, Queue, Stats, Worker};
-use sqlx::PgPool;
+use seaworthy_queue::{Backoff, Error, Failure, NewJob, Stats};
 use tokio::sync::Notify;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+use crate::database::{
+    self, DEADLINE, at_rest, enqueue, pretend_workers_died, queue_in, rescue_from_workers_that_seem_dead,
+    until, worker,
+};
 
-/// A worker that is quick enough for tests.
-fn worker(queue: &Queue) -> Worker {
-    let brief = Backoff::exponential(Duration::from_millis(2), Duration::from_millis(20));
-    Worker::new(queue.clone()).poll(Duration::from_millis(2)).backoff(brief)
-}
-
-async fn enqueue(queue: &Queue, pool: &PgPool, job: NewJob) -> JobId {
-    let mut tx = pool.begin().await.unwrap();
-    let id = queue.enqueue(&mut tx, &job).await.unwrap();
-    tx.commit().await.unwrap();
-    id
-}
-
-/// Polls the counts until they are as wanted.
-async fn until(queue: &Queue, what: &str, wanted: impl Fn(&Stats) -> bool) -> Stats {
-    let give_up = Instant::now() + DEADLINE;
-    loop {
-        let stats = queue.stats().await.unwrap();
-        if wanted(&stats) {
-            return stats;
-        }
-        assert!(Instant::now() < give_up, "{what} did not happen: {stats:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-fn at_rest(stats: &Stats) -> bool {
-    stats.ready + stats.scheduled + stats.leased == 0
-}
-
-/// Takes workers for dead until so many jobs were rescued in all: a heartbeat that is on its way may come in between, and
-/// another worker may be the one that rescues.
-async fn rescue_from_workers_that_seem_dead(queue: &Queue, pool: &PgPool, jobs: i64) {
-    let give_up = Instant::now() + DEADLINE;
-    while queue.stats().await.unwrap().rescued < jobs {
-        assert!(Instant::now() < give_up, "{jobs} jobs were not rescued");
-        pretend_workers_died(pool).await;
-        queue.rescue().await.unwrap();
-    }
-}
-
-/// Makes every worker look dead.
-async fn pretend_workers_died(pool: &PgPool) {
-    sqlx::query("update seaworthy_queue.worker set beat_at = beat_at - interval '1 hour'")
-        .execute(pool)
-        .await
-        .unwrap();
-}
-
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_job_goes_from_queue_to_completion_with_its_arguments(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let (seen, mut inbox) = tokio::sync::mpsc::unbounded_channel();
@@ -88,7 +38,7 @@ async fn a_job_goes_from_queue_to_completion_with_its_arguments(env: Env) {
     assert!(worker.drain(DEADLINE).await);
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_job_exists_if_and_only_if_its_transaction_commits(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let job = NewJob::new("noop", &()).unwrap();
@@ -101,7 +51,7 @@ async fn a_job_exists_if_and_only_if_its_transaction_commits(env: Env) {
     assert_eq!(queue.stats().await.unwrap().ready, 1);
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn many_jobs_get_their_numbers_in_order_and_run_once_each_on_several_workers(env: Env) {
     const JOBS: usize = 500;
     let (queue, pool) = queue_in(&env).await;
@@ -132,7 +82,7 @@ async fn many_jobs_get_their_numbers_in_order_and_run_once_each_on_several_worke
     assert_eq!(queue.stats().await.unwrap().completed, JOBS as i64);
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn jobs_with_a_lower_priority_number_run_first(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     for priority in [5, -1, 3, 0] {
@@ -157,7 +107,7 @@ async fn jobs_with_a_lower_priority_number_run_first(env: Env) {
     assert!(worker.drain(DEADLINE).await);
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn failed_jobs_retry_and_those_that_keep_failing_reach_the_dead_letters(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let worker = worker(&queue)
@@ -202,7 +152,7 @@ async fn failed_jobs_retry_and_those_that_keep_failing_reach_the_dead_letters(en
     );
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn retries_wait_exponentially_longer(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let slow = Backoff::exponential(Duration::from_secs(1000), Duration::from_secs(100_000));
@@ -219,14 +169,14 @@ async fn retries_wait_exponentially_longer(env: Env) {
         .unwrap();
         let whole = 1000.0 * f64::from(1 << (attempt - 1));
         assert!((whole / 2.0 - 25.0..=whole).contains(&wait), "after attempt {attempt}: {wait} s");
-        let attempted = i32::try_from(attempt).unwrap() + 1;
+        let attempted = i16::try_from(attempt).unwrap() + 1;
         sqlx::query("update seaworthy_queue.scheduled set run_at = clock_timestamp()")
             .execute(&pool)
             .await
             .unwrap();
         let give_up = Instant::now() + DEADLINE;
         loop {
-            let next: Option<i32> = sqlx::query_scalar(
+            let next: Option<i16> = sqlx::query_scalar(
                 "select attempt from seaworthy_queue.scheduled where run_at > clock_timestamp() + interval '1 minute'",
             )
             .fetch_optional(&pool)
@@ -242,7 +192,7 @@ async fn retries_wait_exponentially_longer(env: Env) {
     assert!(worker.drain(DEADLINE).await);
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_zombie_changes_nothing_and_its_job_runs_again(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     sqlx::query("create table effect (job bigint)").execute(&pool).await.unwrap();
@@ -287,7 +237,7 @@ async fn a_zombie_changes_nothing_and_its_job_runs_again(env: Env) {
     assert_eq!(stats, Stats { completed: 1, rescued: 1, ..Stats::default() });
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_worker_that_is_dropped_loses_nothing_and_its_last_attempt_ends_in_the_dead_letters(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let started = Arc::new(Notify::new());
@@ -317,7 +267,7 @@ async fn a_worker_that_is_dropped_loses_nothing_and_its_last_attempt_ends_in_the
     assert_eq!(queue.stats().await.unwrap(), Stats { completed: 1, dead: 1, rescued: 2, ..Stats::default() });
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_claim_whose_answer_got_lost_is_returned_by_the_worker_that_made_it(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let heartbeat = Duration::from_millis(20);
@@ -355,7 +305,7 @@ async fn a_claim_whose_answer_got_lost_is_returned_by_the_worker_that_made_it(en
     assert!(worker.drain(DEADLINE).await);
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_drain_finishes_what_runs_and_leaves_the_rest(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let (started, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -380,7 +330,7 @@ async fn a_drain_finishes_what_runs_and_leaves_the_rest(env: Env) {
     assert_eq!(queue.stats().await.unwrap(), Stats { completed: 1, ready: 1, ..Stats::default() });
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_drain_past_its_deadline_says_so_and_returns_the_jobs(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let started = Arc::new(Notify::new());
@@ -398,7 +348,7 @@ async fn a_drain_past_its_deadline_says_so_and_returns_the_jobs(env: Env) {
     assert_eq!(queue.stats().await.unwrap(), Stats { ready: 1, rescued: 1, ..Stats::default() });
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_job_that_is_said_to_be_done_and_was_not_committed_runs_again(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let worker = {
@@ -426,7 +376,7 @@ async fn a_job_that_is_said_to_be_done_and_was_not_committed_runs_again(env: Env
     assert!(at_rest(&queue.stats().await.unwrap()));
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn a_transaction_that_hangs_after_its_completion_is_ended_and_the_job_is_rescued(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let (started, hanging) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -484,7 +434,7 @@ fn arguments_that_are_too_large_are_refused_before_anything_is_written() {
     assert!(error.to_string().contains("1048578 bytes, more than the 1048576 allowed"), "{error}");
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
 async fn migrations_from_many_processes_at_once_are_one_migration(env: Env) {
     let (queue, _) = queue_in(&env).await;
     let racing = (0..4).map(|_| {
@@ -499,8 +449,8 @@ async fn migrations_from_many_processes_at_once_are_one_migration(env: Env) {
 /// What a job's handler does, attempt by attempt.
 #[derive(Debug, Clone, Copy)]
 enum Script {
-    Succeeds { after_failures: i32 },
-    Panics { times: i32 },
+    Succeeds { after_failures: i16 },
+    Panics { times: i16 },
     Discards,
 }
 
@@ -508,12 +458,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
 
     /// Whatever handlers do and whoever is declared dead meanwhile, every job ends once: completed or dead.
-    #[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+    #[seaworthy_harness::test(schema = database::schema(), connections = 24)]
     fn every_job_comes_to_exactly_one_end(
         scripts in prop::collection::vec(
             prop_oneof![
-                (0..4).prop_map(|after_failures| Script::Succeeds { after_failures }),
-                (0..4).prop_map(|times| Script::Panics { times }),
+                (0_i16..4).prop_map(|after_failures| Script::Succeeds { after_failures }),
+                (0_i16..4).prop_map(|times| Script::Panics { times }),
                 Just(Script::Discards),
             ],
             1..25,

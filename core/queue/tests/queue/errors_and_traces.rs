@@ -1,16 +1,15 @@
 //! What a handler's error advises is obeyed, and a job knows which request it belongs to.
 
-mod database;
-
 use std::time::{Duration, Instant};
 
-use database::queue_in;
 use seaworthy_errors::{Error, Retry, http_codes};
 use seaworthy_harness::Env;
 use seaworthy_queue::{Backoff, NewJob, Worker};
 use seaworthy_telemetry::trace::{self, Context, Work};
 use sqlx::PgPool;
 use tokio::sync::mpsc::unbounded_channel;
+
+use crate::database::{self, queue_in};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -34,7 +33,7 @@ async fn outcomes(pool: &PgPool, jobs: usize) -> Vec<(String, String, Option<f64
     }
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 12)]
 async fn what_an_error_advises_on_trying_again_is_obeyed(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let hour = Duration::from_secs(3_600);
@@ -61,7 +60,7 @@ async fn what_an_error_advises_on_trying_again_is_obeyed(env: Env) {
     assert!(dead[0].error.starts_with("HTTP-0404"), "{dead:?}");
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 6)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 12)]
 async fn a_job_has_the_ids_of_the_request_that_enqueued_it(env: Env) {
     let (queue, pool) = queue_in(&env).await;
     let (seen, mut inbox) = unbounded_channel();

@@ -1,0 +1,55 @@
+//! Why a handler could not do its work.
+
+use std::{fmt, time::Duration};
+
+use seaworthy_errors::Retry;
+
+use crate::Error;
+
+/// Why a handler could not do its work. Every error converts into one, so `?` works in handlers; what a
+/// [`seaworthy_errors::Error`] advises on trying again is obeyed, any other error is tried again.
+#[derive(Debug)]
+pub struct Failure {
+    pub(crate) text: String,
+    pub(crate) retry: Retry,
+}
+
+impl Failure {
+    /// The largest error text that is kept, in bytes.
+    const MAX_TEXT: usize = 4096;
+
+    fn new(reason: impl fmt::Display, retry: Retry) -> Self {
+        let mut text = reason.to_string();
+        text.truncate(text.floor_char_boundary(Self::MAX_TEXT));
+        // Postgres stores no NUL in a text.
+        Failure { text: text.replace('\0', "\u{fffd}"), retry }
+    }
+
+    /// Try the job again later, if it has attempts left.
+    pub fn retry(reason: impl fmt::Display) -> Self {
+        Failure::new(reason, Retry::Backoff)
+    }
+
+    /// Try the job again after this time, if it has attempts left.
+    pub fn retry_after(wait: Duration, reason: impl fmt::Display) -> Self {
+        Failure::new(reason, Retry::After(wait))
+    }
+
+    /// Never try the job again: it goes to the dead-letter table at once.
+    pub fn discard(reason: impl fmt::Display) -> Self {
+        Failure::new(reason, Retry::Never)
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let any: &(dyn std::error::Error + 'static) = &error;
+        if let Some(coded) = any.downcast_ref::<seaworthy_errors::Error>() {
+            Failure::new(coded.details(), coded.retry_advice())
+        } else if let Some(own) = any.downcast_ref::<Error>() {
+            Failure::new(own, own.code().retry)
+        } else {
+            Failure::retry(error)
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Workers take jobs.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{AssertSqlSafe, Row, types::Uuid};
+
+use crate::{Error, JobId, connections::Connections, leased::Claimed};
+
+/// What a worker asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    pub(crate) worker: Uuid,
+    pub(crate) token: Uuid,
+    pub(crate) queue: &'a Arc<str>,
+    /// A power of two: it becomes part of the statement, and few different statements stay prepared.
+    pub(crate) limit: usize,
+    /// Jobs of lower ranks are left for another time.
+    pub(crate) from: i64,
+}
+
+/// Claims jobs under this new token, and says the rank of the first. The foreign key to the worker's row is the fence against a worker
+/// that was given up: its claim fails.
+pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Claimed>, Option<i64>), Error> {
+    // The limit is a literal, since as a parameter it makes Postgres plan for a large share of the table.
+    let statement = format!(
+        "with picked as materialized (
+            select ctid from seaworthy_queue.ready where queue = $1 and rank >= $4
+                and not exists (select from seaworthy_queue.paused where queue = $1)
+            order by rank, id limit {} for update skip locked
+        ), taken as (
+            delete from seaworthy_queue.ready where ctid = any(array(select ctid from picked))
+            returning id, rank, attempt
+        ), lease as (
+            insert into seaworthy_queue.lease_batch (token, worker, job_ids, attempts)
+            select $2, $3, array_agg(id order by rank, id), array_agg(attempt order by rank, id) from taken having count(*) > 0
+        )
+        select id, kind, args::text as args, attempt, max_attempts, flags, trace, rank,
+            coalesce(expires_at < clock_timestamp(), false) as is_expired,
+            extract(epoch from clock_timestamp() - created_at)::float8 as age
+        from taken join seaworthy_queue.job using (id) order by rank, id",
+        claim.limit
+    );
+    let mut held = db.acquire().await?;
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(&**claim.queue)
+        .bind(claim.token)
+        .bind(claim.worker)
+        .bind(claim.from)
+        .fetch_all(&mut *held)
+        .await?;
+    held.release();
+    let first = rows.first().map(|row| row.try_get("rank")).transpose()?;
+    let mut jobs = Vec::with_capacity(rows.len());
+    for (row, place) in rows.iter().zip(0..) {
+        jobs.push(Claimed {
+            id: JobId(row.try_get("id")?),
+            queue: claim.queue.clone(),
+            kind: row.try_get("kind")?,
+            args: row.try_get("args")?,
+            attempt: row.try_get("attempt")?,
+            max_attempts: row.try_get("max_attempts")?,
+            flags: row.try_get("flags")?,
+            is_expired: row.try_get("is_expired")?,
+            trace: row.try_get("trace")?,
+            age: Duration::try_from_secs_f64(row.try_get("age")?).unwrap_or_default(),
+            token: claim.token,
+            place,
+        });
+    }
+    Ok((jobs, first))
+}

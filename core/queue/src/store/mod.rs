@@ -1,0 +1,60 @@
+//! The statements behind the queue. Each one keeps the invariants that the crate's front page states.
+
+mod backlog;
+mod cancel;
+mod claim;
+mod dead;
+mod end;
+mod enqueue;
+mod flow;
+mod rescue;
+mod told;
+mod workers;
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, postgres::types::PgInterval};
+
+use crate::{Error, job::microseconds};
+
+pub(crate) use backlog::{backlog, stats};
+pub(crate) use cancel::{cancel, cancelled_on};
+pub(crate) use claim::{Claim, claim};
+pub(crate) use dead::{dead_letters, purge, replay};
+pub(crate) use end::{
+    Completed, Ending, Unfinished, close_lease, complete_many, complete_one, end_unfinished,
+};
+pub(crate) use enqueue::enqueue;
+pub(crate) use flow::enqueue_flow;
+pub(crate) use rescue::{give_back, promote_due, release, rescue_expired};
+pub(crate) use told::{progress, progress_of, result_of};
+pub(crate) use workers::{heartbeat, leases_of, pause, register_worker, resume, retire_worker};
+
+/// Rows that one maintenance statement handles at most.
+const MAINTENANCE_BATCH: i64 = 1024;
+
+/// What a job's end touches besides.
+pub(crate) mod flag {
+    pub(crate) const UNIQUE: i16 = 1;
+    pub(crate) const CHILDREN: i16 = 2;
+}
+
+/// Makes the server give up on a lock before the client gives up on the statement: a statement that nobody waits for any more would
+/// keep its connection and its own locks.
+async fn limit_lock_waits(tx: &mut PgConnection, deadline: Duration) -> Result<(), Error> {
+    sqlx::query("select set_config('lock_timeout', $1, true)")
+        .bind(milliseconds(deadline / 2))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// A time as a setting of Postgres takes it, at least a millisecond: zero would mean for ever.
+fn milliseconds(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis().clamp(1, i32::MAX as u128))
+}
+
+/// A duration as Postgres takes it, in whole microseconds.
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: microseconds(duration) }
+}

@@ -1,0 +1,186 @@
+//! Jobs come back: those whose time has come, those of workers that died, and those that nobody began.
+
+use sqlx::{Connection as _, PgConnection, types::Uuid};
+
+use super::{MAINTENANCE_BATCH, limit_lock_waits};
+use crate::{Error, connections::Connections, leased::Claimed};
+
+/// Dead workers that one look rescues from at most.
+const MAX_RESCUES: usize = 16;
+
+pub(crate) async fn promote_due(db: &Connections) -> Result<u64, Error> {
+    let mut held = db.acquire().await?;
+    let promoted = sqlx::query(
+        "with due as materialized (
+            select ctid from seaworthy_queue.scheduled where run_at <= clock_timestamp()
+            order by run_at limit $1 for update skip locked
+        ), taken as (
+            delete from seaworthy_queue.scheduled where ctid = any(array(select ctid from due)) returning id, run_at, attempt
+        )
+        insert into seaworthy_queue.ready (queue, rank, id, attempt)
+        select queue, seaworthy_queue.rank(run_at, priority), id, attempt from taken join seaworthy_queue.job using (id)",
+    )
+    .bind(MAINTENANCE_BATCH)
+    .execute(&mut *held)
+    .await?;
+    held.release();
+    Ok(promoted.rows_affected())
+}
+
+/// Takes everything back from workers whose heartbeats stopped, and forgets them.
+///
+/// Worker by worker, each in a transaction of its own, and only those of whose leases none is held by a completion that is on its way:
+/// one that hangs must not keep the jobs of others from being rescued.
+pub(crate) async fn rescue_expired(db: &Connections) -> Result<u64, Error> {
+    let mut rescued = 0;
+    for _ in 0..MAX_RESCUES {
+        let mut held = db.acquire().await?;
+        let mut tx = held.begin().await?;
+        let worker: Option<Uuid> = sqlx::query_scalar(
+            "select id from seaworthy_queue.worker where beat_at < clock_timestamp() - lease_timeout
+             order by random() limit 1 for update skip locked",
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let is_last = worker.is_none();
+        if let Some(worker) = worker {
+            let in_use: i64 = sqlx::query_scalar(
+                "with free as materialized (
+                    select token from seaworthy_queue.lease_batch where worker = $1 order by token for update skip locked
+                )
+                select (select count(*) from seaworthy_queue.lease_batch where worker = $1) - (select count(*) from free)",
+            )
+            .bind(worker)
+            .fetch_one(&mut *tx)
+            .await?;
+            if in_use == 0 {
+                rescued += dismiss(&mut tx, worker, "the worker died").await?;
+            }
+        }
+        tx.commit().await?;
+        held.release();
+        if is_last {
+            break;
+        }
+    }
+    Ok(rescued)
+}
+
+/// Returns the jobs of leases that nobody works on: claims whose answer got lost.
+pub(crate) async fn release(db: &Connections, tokens: &[Uuid]) -> Result<u64, Error> {
+    let mut held = db.acquire().await?;
+    let mut tx = held.begin().await?;
+    limit_lock_waits(&mut tx, db.deadline()).await?;
+    let released =
+        take_back(&mut tx, tokens, Interrupted::NotStarted, "the answer to the claim got lost").await?;
+    tx.commit().await?;
+    held.release();
+    Ok(released)
+}
+
+/// Returns jobs of one lease that were not begun, in this part of its history.
+pub(crate) async fn give_back(db: &Connections, part: i16, jobs: &[Claimed]) -> Result<(), Error> {
+    let Some(token) = jobs.first().map(|job| job.token) else { return Ok(()) };
+    let mut held = db.acquire().await?;
+    sqlx::query(
+        "with lease as materialized (
+            select token from seaworthy_queue.lease_batch where token = $1 for share
+        ), done as (
+            insert into seaworthy_queue.done_batch (token, part, outcome, job_ids)
+            select token, $2, 'returned', $3 from lease on conflict (token, part) do nothing returning token
+        )
+        insert into seaworthy_queue.ready (queue, rank, id, attempt)
+        select queue, seaworthy_queue.rank(created_at, priority), id, attempt
+        from unnest($3::bigint[], $4::smallint[]) as back (id, attempt) join seaworthy_queue.job using (id)
+        where exists (select from done)",
+    )
+    .bind(token)
+    .bind(part)
+    .bind(jobs.iter().map(|job| job.id.0).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.attempt).collect::<Vec<_>>())
+    .execute(&mut *held)
+    .await?;
+    held.release();
+    Ok(())
+}
+
+/// Forgets this worker, whose row is locked: that keeps it from claiming more in the meantime.
+pub(super) async fn dismiss(tx: &mut PgConnection, worker: Uuid, why: &str) -> Result<u64, Error> {
+    let tokens: Vec<Uuid> =
+        sqlx::query_scalar("select token from seaworthy_queue.lease_batch where worker = $1")
+            .bind(worker)
+            .fetch_all(&mut *tx)
+            .await?;
+    let rescued = take_back(tx, &tokens, Interrupted::Running, why).await?;
+    sqlx::query("delete from seaworthy_queue.worker where id = $1").bind(worker).execute(tx).await?;
+    Ok(rescued)
+}
+
+/// Where the jobs of a lease were when it was voided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interrupted {
+    /// A handler may have run: the attempt counts.
+    Running,
+    /// No handler has seen them: the attempt does not count.
+    NotStarted,
+}
+
+/// Voids these leases and returns their unfinished jobs to the queue, or, after their last attempt, to the dead letters.
+///
+/// A job that was interrupted before waits for a random time, longer each time: if it is what kills workers, it comes back without those that were in the same batch, and is the one whose
+/// attempts come to an end.
+pub(super) async fn take_back(
+    tx: &mut PgConnection,
+    tokens: &[Uuid],
+    jobs: Interrupted,
+    why: &str,
+) -> Result<u64, Error> {
+    // First wait for completions that are on their way, then look at what they left, in a statement of its own: in
+    // one statement, the old snapshot would return jobs that were finished while it waited.
+    sqlx::query("select from seaworthy_queue.lease_batch where token = any($1) order by token for update")
+        .bind(tokens)
+        .execute(&mut *tx)
+        .await?;
+    let returned: i64 = sqlx::query_scalar(
+        "with unfinished as materialized (
+            select lease.token, held.id, held.attempt, held.attempt + $3::smallint as next_attempt,
+                case when held.attempt > 1 and $3::smallint > 0
+                    then random() * least(60, 2 ^ least(held.attempt, 6)) * interval '1 second' end as wait
+            from seaworthy_queue.lease_batch lease, unnest(lease.job_ids, lease.attempts) held (id, attempt)
+            where lease.token = any($1) and not exists (
+                select from seaworthy_queue.done_batch done
+                where done.token = lease.token and held.id = any(done.job_ids)
+            )
+        ), history as (
+            insert into seaworthy_queue.done_batch (token, part, outcome, job_ids, detail)
+            select token, (select max(part) + 1 from (
+                select part from seaworthy_queue.done_batch done where done.token = unfinished.token union all select -1::smallint
+            ) parts), 'rescued', array_agg(id), $2 from unfinished group by token
+        ), job as materialized (
+            select * from unfinished join seaworthy_queue.job using (id)
+        ), again as (
+            insert into seaworthy_queue.ready (queue, rank, id, attempt)
+            select queue, seaworthy_queue.rank(created_at, priority), id, next_attempt from job
+            where next_attempt <= max_attempts and wait is null
+        ), later as (
+            insert into seaworthy_queue.scheduled (id, run_at, attempt)
+            select id, clock_timestamp() + wait, next_attempt from job where next_attempt <= max_attempts and wait is not null
+        ), dead as (
+            insert into seaworthy_queue.dead_letter (id, attempt, error)
+            select id, attempt, $2 || ' in the last attempt' from job where next_attempt > max_attempts
+        ), key as (
+            delete from seaworthy_queue.unique_key where until is null and job in (select id from job where next_attempt > max_attempts)
+        )
+        select count(*) from unfinished",
+    )
+    .bind(tokens)
+    .bind(why)
+    .bind(i16::from(jobs == Interrupted::Running))
+    .fetch_one(&mut *tx)
+    .await?;
+    sqlx::query("delete from seaworthy_queue.lease_batch where token = any($1)")
+        .bind(tokens)
+        .execute(tx)
+        .await?;
+    Ok(u64::try_from(returned).unwrap_or(0))
+}

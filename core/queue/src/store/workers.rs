@@ -1,0 +1,82 @@
+//! Workers come and go, and queues are paused.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, types::Uuid};
+
+use super::{interval, limit_lock_waits, rescue::dismiss};
+use crate::{Error, connections::Connections};
+
+pub(crate) async fn register_worker(
+    db: &Connections,
+    worker: Uuid,
+    lease_timeout: Duration,
+) -> Result<(), Error> {
+    let mut held = db.acquire().await?;
+    sqlx::query("insert into seaworthy_queue.worker (id, lease_timeout) values ($1, $2)")
+        .bind(worker)
+        .bind(interval(lease_timeout))
+        .execute(&mut *held)
+        .await?;
+    held.release();
+    Ok(())
+}
+
+/// Whether the worker is still alive in the eyes of the others.
+pub(crate) async fn heartbeat(db: &Connections, worker: Uuid) -> Result<bool, Error> {
+    let mut held = db.acquire().await?;
+    let beat = sqlx::query("update seaworthy_queue.worker set beat_at = clock_timestamp() where id = $1")
+        .bind(worker)
+        .execute(&mut *held)
+        .await?;
+    held.release();
+    Ok(beat.rows_affected() == 1)
+}
+
+/// Signs a worker off and returns what it did not finish.
+pub(crate) async fn retire_worker(db: &Connections, worker: Uuid) -> Result<u64, Error> {
+    let mut held = db.acquire().await?;
+    let mut tx = held.begin().await?;
+    limit_lock_waits(&mut tx, db.deadline()).await?;
+    sqlx::query("select from seaworthy_queue.worker where id = $1 for update")
+        .bind(worker)
+        .execute(&mut *tx)
+        .await?;
+    let returned = dismiss(&mut tx, worker, "the worker signed off").await?;
+    tx.commit().await?;
+    held.release();
+    Ok(returned)
+}
+
+/// The leases that the database holds for a worker.
+pub(crate) async fn leases_of(db: &Connections, worker: Uuid) -> Result<Vec<Uuid>, Error> {
+    let mut held = db.acquire().await?;
+    let tokens = sqlx::query_scalar("select token from seaworthy_queue.lease_batch where worker = $1")
+        .bind(worker)
+        .fetch_all(&mut *held)
+        .await?;
+    held.release();
+    Ok(tokens)
+}
+
+/// Says whether it was not paused before.
+pub(crate) async fn pause(db: &Connections, queue: &str) -> Result<bool, Error> {
+    let mut held = db.acquire().await?;
+    let paused = sqlx::query("insert into seaworthy_queue.paused (queue) values ($1) on conflict do nothing")
+        .bind(queue)
+        .execute(&mut *held)
+        .await?;
+    held.release();
+    Ok(paused.rows_affected() == 1)
+}
+
+/// Says whether it was paused before.
+pub(crate) async fn resume(db: &Connections, queue: &str) -> Result<bool, Error> {
+    let mut held = db.acquire().await?;
+    let resumed = sqlx::query("delete from seaworthy_queue.paused where queue = $1")
+        .bind(queue)
+        .execute(&mut *held)
+        .await?;
+    held.release();
+    Ok(resumed.rows_affected() == 1)
+}

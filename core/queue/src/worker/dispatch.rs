@@ -1,0 +1,313 @@
+//! Claims jobs and hands them to handlers.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use rand::RngExt as _;
+use sqlx::types::Uuid;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+use tracing::warn;
+
+use super::{Worker, prefetch::Prefetch, run_job::Runner, settle::Settling, upkeep::Upkeep};
+use crate::{
+    Error,
+    connections::Connections,
+    leased::Claimed,
+    leases::Leases,
+    store::{self, Claim},
+};
+
+/// Connections of a worker: for a claim, two for what is recorded, two for its upkeep, and one that listens.
+const CONNECTIONS: u32 = 6;
+
+/// Works until told to stop, and says whether everything was finished in time.
+pub(super) async fn run(worker: Worker, stop: watch::Receiver<Option<Instant>>) -> bool {
+    let db = Connections::own(&worker.queue.pool, CONNECTIONS, worker.statement_deadline());
+    let leases = Leases::default();
+    let (outbox, settling) = Settling::start(db.clone(), leases.clone());
+    let wake = Arc::new(Notify::new());
+    let worker = Arc::new(worker);
+    let runner = Arc::new(Runner::new(worker.clone(), db.clone(), outbox));
+    let upkeep =
+        Upkeep { worker: worker.clone(), db: db.clone(), leases: leases.clone(), runner: runner.clone() };
+    let mut dispatch = Dispatch {
+        slots: Arc::new(Semaphore::new(worker.concurrency)),
+        worker,
+        db: db.clone(),
+        leases,
+        runner,
+        upkeep,
+        wake,
+        stop,
+        waiting: VecDeque::new(),
+        jobs: JoinSet::new(),
+    };
+    let finished = dispatch.work(settling).await;
+    db.close().await;
+    finished
+}
+
+struct Dispatch {
+    worker: Arc<Worker>,
+    db: Connections,
+    leases: Leases,
+    runner: Arc<Runner>,
+    upkeep: Upkeep,
+    slots: Arc<Semaphore>,
+    /// There may be work.
+    wake: Arc<Notify>,
+    stop: watch::Receiver<Option<Instant>>,
+    /// Claimed, and not begun.
+    waiting: VecDeque<Claimed>,
+    /// Dropped with this, so that an abort ends the jobs too.
+    jobs: JoinSet<()>,
+}
+
+impl Dispatch {
+    async fn work(&mut self, settling: Settling) -> bool {
+        let mut listening = JoinSet::new();
+        listening.spawn(self.upkeep.clone().listen(self.wake.clone()));
+        let mut last_id = None;
+        while self.stop.borrow().is_none() {
+            let id = Uuid::new_v4();
+            let register = store::register_worker(&self.db, id, self.worker.lease_timeout);
+            match self.db.within(register).await {
+                Ok(()) => {
+                    last_id = Some(id);
+                    self.live_as(id).await;
+                }
+                Err(error) => {
+                    warn!(%error, "the worker can't register yet");
+                    let _ = timeout(self.worker.heartbeat, self.stop.wait_for(Option::is_some)).await;
+                }
+            }
+            self.give_back().await;
+        }
+        // Jobs that still run need heartbeats, or they would be rescued while they finish.
+        let mut upkeep = JoinSet::new();
+        if let Some(id) = last_id {
+            upkeep.spawn(self.upkeep.clone().heartbeats(id));
+        }
+        let deadline = self.stop.borrow().unwrap_or_else(Instant::now);
+        let finishing = async { while self.jobs.join_next().await.is_some() {} };
+        let finished = timeout_at(deadline, finishing).await.is_ok();
+        self.jobs.shutdown().await;
+        let settled = settling.finish(self.db.deadline()).await;
+        upkeep.shutdown().await;
+        listening.shutdown().await;
+        if let Some(id) = last_id
+            && let Err(error) = self.db.within(store::retire_worker(&self.db, id)).await
+        {
+            warn!(%error, "the worker could not sign off; it will be taken for dead");
+        }
+        finished && settled
+    }
+
+    /// Claims and runs jobs under one identity, until told to stop or given up by the others.
+    async fn live_as(&mut self, id: Uuid) {
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(self.upkeep.clone().heartbeats(id));
+        upkeep.spawn(self.upkeep.clone().maintenance(id));
+        let mut looks = Looks::new(&self.worker);
+        let mut prefetch = Prefetch::new(Instant::now());
+        let mut claiming = JoinSet::new();
+        let mut next_look = Instant::now();
+        loop {
+            while !self.waiting.is_empty()
+                && let Ok(slot) = self.slots.clone().try_acquire_owned()
+                && let Some(job) = self.waiting.pop_front()
+            {
+                self.jobs.spawn(self.runner.clone().run(job, slot));
+            }
+            while self.jobs.try_join_next().is_some() {}
+            let now = Instant::now();
+            prefetch.measure(now, self.runner.finished());
+            let wanted = prefetch.claim(self.slots.available_permits(), self.waiting.len());
+            if claiming.is_empty() && wanted > 0 && now >= next_look {
+                let look = looks.next(now);
+                claiming.spawn(claim(self.db.clone(), self.leases.clone(), id, look, wanted));
+            }
+            let is_blocked = claiming.is_empty() && wanted == 0;
+            let mut slot = None;
+            tokio::select! {
+                // A worker that was told to stop claims nothing more.
+                biased;
+                _ = self.stop.wait_for(Option::is_some) => break,
+                _ = upkeep.join_next() => break,
+                Some(claimed) = claiming.join_next() => match claimed {
+                    Ok(Ok((look, jobs))) => {
+                        let is_over = looks.seen(look, Instant::now(), jobs.is_empty());
+                        self.waiting.extend(jobs);
+                        if is_over {
+                            next_look = Instant::now() + self.worker.poll;
+                        }
+                    }
+                    Ok(Err(Error::Database(sqlx::Error::Database(error)))) if error.is_foreign_key_violation() => {
+                        warn!("the worker was taken for dead and starts again under a new identity");
+                        break;
+                    }
+                    Ok(Err(error)) => {
+                        // The claim may have worked all the same; then the upkeep finds a lease that is not open here.
+                        warn!(%error, "jobs can't be claimed");
+                        next_look = Instant::now() + self.worker.poll;
+                    }
+                    Err(_) => break,
+                },
+                free = self.slots.clone().acquire_owned(), if is_blocked || !self.waiting.is_empty() => slot = free.ok(),
+                () = self.wake.notified() => next_look = Instant::now(),
+                () = sleep_until(next_look), if claiming.is_empty() && wanted > 0 => {}
+            }
+            if let Some(slot) = slot
+                && let Some(job) = self.waiting.pop_front()
+            {
+                self.jobs.spawn(self.runner.clone().run(job, slot));
+            }
+        }
+        // A claim that is on its way is waited for: what it brings goes back.
+        let claimed = timeout(self.db.deadline(), claiming.join_next()).await;
+        if let Ok(Some(Ok(Ok((_, jobs))))) = claimed {
+            self.waiting.extend(jobs);
+        }
+    }
+
+    /// Returns what was not begun to the queue, as far as the leases still stand.
+    async fn give_back(&mut self) {
+        let mut of: HashMap<Uuid, Vec<Claimed>> = HashMap::new();
+        for job in self.waiting.drain(..) {
+            of.entry(job.token).or_default().push(job);
+        }
+        for (token, jobs) in of {
+            let (part, _) = self.leases.part(token, 0);
+            // What can't be returned now is returned when the worker signs off, or rescued.
+            if let Err(error) = self.db.within(store::give_back(&self.db, part, &jobs)).await {
+                warn!(%error, jobs = jobs.len(), "jobs that were not begun could not be returned");
+            } else if self.leases.settled(token, jobs.len()) {
+                self.runner.outbox().close(token).await;
+            }
+        }
+    }
+}
+
+/// One queue, and from which rank on it is looked at.
+#[derive(Debug, Clone)]
+struct Look {
+    place: usize,
+    queue: Arc<str>,
+    from: i64,
+    began: Instant,
+    first: Option<i64>,
+}
+
+async fn claim(
+    db: Connections,
+    leases: Leases,
+    worker: Uuid,
+    mut look: Look,
+    limit: usize,
+) -> Result<(Look, Vec<Claimed>), Error> {
+    let token = leases.open();
+    let claim = Claim { worker, token, queue: &look.queue, limit, from: look.from };
+    match db.within(store::claim(&db, claim)).await {
+        Ok((jobs, first)) => {
+            if jobs.is_empty() {
+                leases.close(token);
+            } else {
+                leases.claimed(token, jobs.len());
+            }
+            look.first = first;
+            Ok((look, jobs))
+        }
+        Err(error) => {
+            leases.close(token);
+            Err(error)
+        }
+    }
+}
+
+/// Which queue is looked at next, and from where on.
+///
+/// Rows that were deleted stay in the index until they are vacuumed, and as long as some transaction is older than they are, they can't be: a look from the beginning
+/// passes all of them. So most looks begin where the last one found something. Those from the beginning, which find what was committed late and what is more urgent,
+/// take a tenth of the time at most.
+#[derive(Debug)]
+struct Looks {
+    queues: Vec<Place>,
+    /// Queues of this round that were not looked at yet.
+    round: Vec<usize>,
+    /// Whether some queue of this round had something.
+    found: bool,
+}
+
+#[derive(Debug)]
+struct Place {
+    queue: Arc<str>,
+    weight: u32,
+    from: i64,
+    next_whole: Instant,
+}
+
+impl Looks {
+    fn new(worker: &Worker) -> Self {
+        let place = |(queue, weight): &(Arc<str>, u32)| Place {
+            queue: queue.clone(),
+            weight: *weight,
+            from: i64::MIN,
+            next_whole: Instant::now(),
+        };
+        Looks { queues: worker.queues.iter().map(place).collect(), round: Vec::new(), found: false }
+    }
+
+    fn next(&mut self, now: Instant) -> Look {
+        if self.round.is_empty() {
+            self.round = self.weighted();
+            self.found = false;
+        }
+        let place = self.round[self.round.len() - 1];
+        let Place { queue, from, next_whole, .. } = &self.queues[place];
+        let from = if now >= *next_whole { i64::MIN } else { *from };
+        Look { place, queue: queue.clone(), from, began: now, first: None }
+    }
+
+    /// Takes note of what a look found, and says whether all queues of the round were found empty.
+    fn seen(&mut self, look: Look, now: Instant, is_empty: bool) -> bool {
+        const SHARE: u32 = 9;
+        let place = &mut self.queues[look.place];
+        let was_whole = look.from == i64::MIN;
+        if was_whole {
+            place.next_whole = now + SHARE * (now - look.began);
+        }
+        place.from = look.first.unwrap_or(place.from);
+        if is_empty && !was_whole {
+            // It is empty only if a whole look says so.
+            place.next_whole = now;
+            return false;
+        }
+        if is_empty {
+            self.round.pop();
+        } else {
+            self.found = true;
+            // The weights decide anew where to look next.
+            self.round.clear();
+        }
+        self.round.is_empty() && !self.found
+    }
+
+    /// The queues in a random order, the last one first; heavier ones come sooner (Efraimidis and Spirakis, 2006).
+    fn weighted(&self) -> Vec<usize> {
+        let mut random = rand::rng();
+        let mut keys: Vec<(f64, usize)> = self
+            .queues
+            .iter()
+            .enumerate()
+            .map(|(place, queue)| (random.random::<f64>().powf(1.0 / f64::from(queue.weight)), place))
+            .collect();
+        keys.sort_by(|one, other| one.0.total_cmp(&other.0));
+        keys.into_iter().map(|(_, place)| place).collect()
+    }
+}

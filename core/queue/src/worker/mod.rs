@@ -1,0 +1,187 @@
+//! The consumer's side of the queue: claims jobs, runs their handlers, and stays alive in the eyes of others.
+
+mod dispatch;
+mod prefetch;
+mod run_job;
+mod settle;
+mod upkeep;
+
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use crate::{Backoff, Done, Failure, Job, LeasedJob, Queue};
+
+type Handler =
+    Arc<dyn Fn(LeasedJob) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send>> + Send + Sync>;
+
+/// A worker that is being set up.
+///
+/// It has up to six connections of its own to the database of its queue's pool, whatever its concurrency: handlers that use up the pool can't keep it from recording what they did, or from
+/// saying that it lives.
+#[derive(Clone)]
+pub struct Worker {
+    queue: Queue,
+    /// With their weights.
+    queues: Vec<(Arc<str>, u32)>,
+    concurrency: usize,
+    heartbeat: Duration,
+    lease_timeout: Duration,
+    job_timeout: Duration,
+    poll: Duration,
+    backoff: Backoff,
+    handlers: HashMap<String, Handler>,
+}
+
+impl Worker {
+    /// A worker on the queue `default` that runs up to 16 jobs at once.
+    pub fn new(queue: Queue) -> Self {
+        Worker {
+            queue,
+            queues: vec![("default".into(), 1)],
+            concurrency: 16,
+            heartbeat: Duration::from_secs(2),
+            lease_timeout: Duration::from_secs(10),
+            job_timeout: Duration::from_secs(60),
+            poll: Duration::from_millis(100),
+            backoff: Backoff::default(),
+            handlers: HashMap::new(),
+        }
+    }
+
+    /// Takes jobs from this queue instead.
+    pub fn on_queue(self, queue: impl Into<String>) -> Self {
+        self.on_queues([(queue, 1)])
+    }
+
+    /// Takes jobs from these queues instead, each with a weight: while all of them have work, one of weight 3 is looked at three times as often as one of weight 1. A weight of zero counts as one.
+    pub fn on_queues<Q: Into<String>>(mut self, queues: impl IntoIterator<Item = (Q, u32)>) -> Self {
+        self.queues =
+            queues.into_iter().map(|(queue, weight)| (queue.into().into(), weight.max(1))).collect();
+        self
+    }
+
+    /// Runs up to this many jobs at once, between 1 and 10,000.
+    pub fn concurrency(mut self, jobs: usize) -> Self {
+        self.concurrency = jobs.clamp(1, 10_000);
+        self
+    }
+
+    /// Sends a heartbeat this often (default 2 s), and gives the worker up for dead once none has come for
+    /// `lease_timeout` (default 10 s); keep that at three heartbeats or more.
+    pub fn heartbeat(mut self, every: Duration, lease_timeout: Duration) -> Self {
+        self.heartbeat = every;
+        self.lease_timeout = lease_timeout;
+        self
+    }
+
+    /// Stops a handler after this time (default 60 s) and counts the attempt as failed.
+    pub fn job_timeout(mut self, timeout: Duration) -> Self {
+        self.job_timeout = timeout;
+        self
+    }
+
+    /// Looks for work this often when there is none (default 100 ms), unless somebody [wakes](Queue::wake) it.
+    pub fn poll(mut self, every: Duration) -> Self {
+        self.poll = every;
+        self
+    }
+
+    /// How long failed jobs wait before they are tried again.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Runs this handler for jobs of this kind. A job of a kind without a handler counts as failed: it is retried, so
+    /// that a newer worker can take it, and ends in the dead-letter table.
+    pub fn handle<F, Fut>(mut self, kind: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(LeasedJob) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Done, Failure>> + Send + 'static,
+    {
+        self.handlers.insert(kind.into(), Arc::new(move |job| Box::pin(handler(job))));
+        self
+    }
+
+    /// Runs this handler for jobs of this type. A job whose arguments do not have its form counts as failed: it is retried, so that a newer worker can take it, and ends in the
+    /// dead-letter table.
+    ///
+    /// ```no_run
+    /// use seaworthy_queue::{Job, Queue, Worker};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Greet {
+    ///     name: String,
+    /// }
+    ///
+    /// impl Job for Greet {
+    ///     const KIND: &str = "greet";
+    /// }
+    ///
+    /// # fn example(queue: Queue) {
+    /// let worker = Worker::new(queue).handle_job(|greet: Greet, job| async move {
+    ///     println!("hello {}", greet.name);
+    ///     Ok(job.done())
+    /// });
+    /// # }
+    /// ```
+    pub fn handle_job<J, F, Fut>(self, handler: F) -> Self
+    where
+        J: Job,
+        F: Fn(J, LeasedJob) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Done, Failure>> + Send + 'static,
+    {
+        self.handle(J::KIND, move |job| {
+            let running = job.args::<J>().map(|args| handler(args, job));
+            async move { running?.await }
+        })
+    }
+
+    /// Starts the worker. It outlives every failure of the database: it waits and tries again.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start(self) -> RunningWorker {
+        let stop = watch::Sender::new(None);
+        let task = tokio::spawn(dispatch::run(self, stop.subscribe()));
+        RunningWorker { stop, task }
+    }
+
+    /// A statement may take so long before it is given up.
+    fn statement_deadline(&self) -> Duration {
+        (self.lease_timeout / 3).max(Duration::from_millis(100))
+    }
+}
+
+/// A worker at work. Dropping it stops it at once, as a crash would: its jobs are rescued by others. Call
+/// [`drain`](Self::drain) for an orderly end.
+#[derive(Debug)]
+pub struct RunningWorker {
+    /// The deadline of the drain, once there is one.
+    stop: watch::Sender<Option<Instant>>,
+    task: JoinHandle<bool>,
+}
+
+impl RunningWorker {
+    /// Claims nothing more, waits for running jobs until the deadline, then stops those that still run and returns them to the
+    /// queue. Says whether everything was finished in time.
+    pub async fn drain(mut self, deadline: Duration) -> bool {
+        /// What recording the last outcomes and signing off may take beyond the deadline.
+        const GRACE: Duration = Duration::from_secs(5);
+        self.stop.send_replace(Some(Instant::now() + deadline));
+        matches!(timeout(deadline + GRACE, &mut self.task).await, Ok(Ok(true)))
+    }
+}
+
+impl Drop for RunningWorker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

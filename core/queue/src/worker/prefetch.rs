@@ -1,0 +1,85 @@
+//! How many jobs a worker claims ahead of the handlers that will run them.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Jobs that one claim takes at most.
+pub(super) const LARGEST_CLAIM: usize = 512;
+/// A worker has no more jobs in its hands than it will have begun after this time: others may be idle, and what it holds when it dies has to be rescued.
+const AHEAD: Duration = Duration::from_millis(50);
+/// How long a rate is measured.
+const WINDOW: Duration = Duration::from_millis(10);
+
+/// The rate at which handlers are done, from which follows how many jobs may wait in the worker. Short jobs are claimed by the hundred; of those that take longer, a worker
+/// holds none that it can't begin at once.
+#[derive(Debug)]
+pub(super) struct Prefetch {
+    since: Instant,
+    done: u64,
+    per_second: f64,
+}
+
+impl Prefetch {
+    pub(super) fn new(now: Instant) -> Self {
+        Prefetch { since: now, done: 0, per_second: 0.0 }
+    }
+
+    /// Takes note of how many are done by now, in all.
+    pub(super) fn measure(&mut self, now: Instant, done: u64) {
+        let time = now - self.since;
+        if time >= WINDOW {
+            let rate = done.saturating_sub(self.done) as f64 / time.as_secs_f64();
+            self.per_second = (self.per_second + rate) / 2.0;
+            (self.since, self.done) = (now, done);
+        }
+    }
+
+    /// How many to claim now, rounded down to a power of two; zero for none yet.
+    pub(super) fn claim(&self, free_slots: usize, waiting: usize) -> usize {
+        let ahead = (self.per_second * AHEAD.as_secs_f64()) as usize;
+        let wanted = free_slots.max(ahead.min(LARGEST_CLAIM));
+        // Not for a few: a claim of hundreds costs little more.
+        if waiting * 2 > wanted || wanted == 0 {
+            return 0;
+        }
+        let room = (wanted - waiting).min(LARGEST_CLAIM);
+        if room == 0 { 0 } else { 1 << room.ilog2() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefetch(per_second: f64) -> Prefetch {
+        Prefetch { per_second, ..Prefetch::new(Instant::now()) }
+    }
+
+    #[test]
+    fn slow_jobs_are_claimed_when_they_can_begin() {
+        assert_eq!(prefetch(0.0).claim(16, 0), 16);
+        assert_eq!(prefetch(1.0).claim(0, 0), 0);
+        assert_eq!(prefetch(1.0).claim(3, 0), 2);
+        assert_eq!(prefetch(1.0).claim(3, 3), 0);
+    }
+
+    #[test]
+    fn fast_ones_are_claimed_by_the_hundred() {
+        assert_eq!(prefetch(1e6).claim(0, 0), LARGEST_CLAIM);
+        assert_eq!(prefetch(1e6).claim(0, 300), 0);
+        assert_eq!(prefetch(1e6).claim(0, 200), 256);
+        assert_eq!(prefetch(4_000.0).claim(0, 0), 128);
+        assert_eq!(prefetch(1e6).claim(10_000, 0), LARGEST_CLAIM);
+    }
+
+    #[test]
+    fn the_rate_follows_what_is_done() {
+        let start = Instant::now();
+        let mut prefetch = Prefetch::new(start);
+        for second in 1..=5 {
+            prefetch.measure(start + Duration::from_secs(second), second * 1_000);
+        }
+        assert!((900.0..=1_000.0).contains(&prefetch.per_second), "{prefetch:?}");
+    }
+}

@@ -1,0 +1,166 @@
+//! Runs a job's handler, and says how that ended.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use seaworthy_errors::{Boundary, Retry};
+use seaworthy_telemetry::metrics::JobOutcome;
+use seaworthy_telemetry::trace::{Context, Work};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
+};
+use tracing::{debug, info};
+
+use super::{Worker, settle::Outbox};
+use crate::{
+    Done, JobId, LeasedJob,
+    connections::Connections,
+    leased::{Claimed, Holder},
+    store::{Completed, Ending, Unfinished},
+};
+
+/// What the jobs of a worker share.
+pub(super) struct Runner {
+    worker: Arc<Worker>,
+    holder: Arc<Holder>,
+    outbox: Outbox,
+    /// Jobs that somebody wants to be stopped.
+    cancelled: watch::Sender<HashSet<JobId>>,
+    finished: AtomicU64,
+}
+
+impl Runner {
+    pub(super) fn new(worker: Arc<Worker>, db: Connections, outbox: Outbox) -> Self {
+        let holder = Arc::new(Holder { db, timeout: worker.job_timeout });
+        Runner { worker, holder, outbox, cancelled: watch::Sender::default(), finished: AtomicU64::new(0) }
+    }
+
+    /// Handlers that have come to an end, in all.
+    pub(super) fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Stops these jobs, if they run here.
+    pub(super) fn cancel(&self, jobs: HashSet<JobId>) {
+        self.cancelled.send_if_modified(|old| {
+            let is_new = *old != jobs;
+            *old = jobs;
+            is_new
+        });
+    }
+
+    pub(super) async fn run(self: Arc<Self>, job: Claimed, slot: OwnedSemaphorePermit) {
+        let (token, id, attempt, flags) = (job.token, job.id, job.attempt, job.flags);
+        let unfinished = |ending, why| Unfinished { token, part: 0, job: id, attempt, flags, ending, why };
+        let ended = if job.is_expired {
+            Err(unfinished(Ending::Expired, "it was not begun in time".to_owned()))
+        } else {
+            match self.handle(job).await {
+                Ok(done) => Ok(done),
+                Err((ending, why)) => Err(unfinished(ending, why)),
+            }
+        };
+        self.finished.fetch_add(1, Ordering::Relaxed);
+        match ended {
+            Ok(Done { recorded: true, .. }) => self.outbox.recorded(token).await,
+            Ok(Done { recorded: false, result }) => {
+                let results = result.map(|result| (id.0, result)).into_iter().collect();
+                let done = Completed { token, part: 0, is_over: false, jobs: vec![id.0], flags, results };
+                self.outbox.done(done).await;
+            }
+            Err(unfinished) => self.outbox.unfinished(unfinished).await,
+        }
+        drop(slot);
+    }
+
+    async fn handle(&self, job: Claimed) -> Result<Done, (Ending, String)> {
+        let (id, attempt, max_attempts) = (job.id, job.attempt, job.max_attempts);
+        let (queue, kind) = (job.queue.clone(), job.kind.clone());
+        let waited = (attempt == 1).then_some(job.age);
+        let metrics = self.worker.queue.metrics.as_ref().map(|metrics| metrics.queue());
+        let running = metrics.map(|metrics| metrics.running(&queue, &kind, waited));
+        let began = Instant::now();
+        let context = job.trace.as_deref().map_or_else(Context::new, Context::from_carrier);
+        let trace_id = metrics.map(|_| context.trace_id());
+        let Some(handler) = self.worker.handlers.get(&kind) else {
+            let why = format!("this worker has no handler for jobs of kind `{kind}`");
+            return Err((self.after(attempt, max_attempts, Retry::Backoff), why));
+        };
+        // A handler's own failure is an outcome; what the boundary makes is a panic, or that it took too long.
+        let boundary = Boundary::new("job").deadline(self.worker.job_timeout);
+        let job = LeasedJob { claimed: job, worker: self.holder.clone() };
+        let handler = handler.clone();
+        let run = boundary.run(async move { Ok::<_, seaworthy_errors::Error>(handler(job).await) });
+        let mut cancelled = self.cancelled.subscribe();
+        let ended = async {
+            let result = tokio::select! {
+                biased;
+                result = run => match result {
+                    Ok(result) => result.map_err(|failure| (self.after(attempt, max_attempts, failure.retry), failure.text)),
+                    Err(error) => Err((self.after(attempt, max_attempts, Retry::Backoff), self.why_it_was_stopped(&error))),
+                },
+                _ = cancelled.wait_for(|cancelled| cancelled.contains(&id)) => {
+                    Err((Ending::Cancelled, "somebody cancelled it while it ran".to_owned()))
+                }
+            };
+            // Within the work, so that the line has the ids of the request.
+            let elapsed_ms = began.elapsed().as_millis() as u64;
+            match &result {
+                Ok(_) => debug!(kind, job = id.0, attempt, elapsed_ms, "a job ended"),
+                Err((ending, error)) => {
+                    info!(
+                        kind,
+                        job = id.0,
+                        attempt,
+                        max_attempts,
+                        elapsed_ms,
+                        ?ending,
+                        error,
+                        "a job failed"
+                    );
+                }
+            }
+            result
+        };
+        let result = Work::new(format!("job {kind}"), context).run(ended).await;
+        if let Some(metrics) = metrics {
+            let outcome = match &result {
+                Ok(_) => JobOutcome::Completed,
+                Err((Ending::RetryIn(_), _)) => JobOutcome::Retried,
+                Err((Ending::Dead, _)) => JobOutcome::Dead,
+                Err((Ending::Cancelled | Ending::Expired, _)) => JobOutcome::Cancelled,
+            };
+            metrics.finished(&queue, &kind, outcome, began.elapsed(), trace_id);
+        }
+        drop(running);
+        result
+    }
+
+    /// What becomes of a job whose attempt failed.
+    fn after(&self, attempt: i16, max_attempts: i16, retry: Retry) -> Ending {
+        match retry {
+            _ if attempt >= max_attempts => Ending::Dead,
+            Retry::Never => Ending::Dead,
+            Retry::Backoff => Ending::RetryIn(self.worker.backoff.after(attempt)),
+            Retry::After(wait) => Ending::RetryIn(wait),
+        }
+    }
+
+    /// A panic or a handler that took too long, for whoever reads the dead letters.
+    fn why_it_was_stopped(&self, error: &seaworthy_errors::Error) -> String {
+        match error.sources().next() {
+            Some(panic) => format!("{}: the handler {panic}", error.code()),
+            None => format!("{}: the handler took longer than {:?}", error.code(), self.worker.job_timeout),
+        }
+    }
+}

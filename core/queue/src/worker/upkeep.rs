@@ -1,0 +1,117 @@
+//! What a worker does besides running jobs: it says that it lives, wakes what is due, and rescues the jobs of those that died.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use seaworthy_telemetry::metrics::JobOutcome;
+use sqlx::types::Uuid;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use tracing::{debug, info, warn};
+
+use super::{Worker, run_job::Runner};
+use crate::{Error, connections::Connections, leases::Leases, notifier, store};
+
+#[derive(Clone)]
+pub(super) struct Upkeep {
+    pub(super) worker: Arc<Worker>,
+    pub(super) db: Connections,
+    pub(super) leases: Leases,
+    pub(super) runner: Arc<Runner>,
+}
+
+impl Upkeep {
+    /// Says that the worker lives, whatever else it does; ends when others have given it up.
+    pub(super) async fn heartbeats(self, id: Uuid) {
+        /// A beat that failed is repeated sooner.
+        const REPEAT: Duration = Duration::from_millis(100);
+        let heartbeat = self.worker.heartbeat;
+        loop {
+            match self.db.within(store::heartbeat(&self.db, id)).await {
+                Ok(true) => sleep(heartbeat).await,
+                Ok(false) => return,
+                Err(error) => {
+                    warn!(%error, "a heartbeat failed");
+                    sleep(heartbeat.min(REPEAT)).await;
+                }
+            }
+        }
+    }
+
+    /// Makes scheduled jobs ready, stops jobs that were cancelled, rescues those of dead workers, and returns those of claims whose answer got lost. Never
+    /// ends by itself.
+    pub(super) async fn maintenance(self, id: Uuid) {
+        let Upkeep { worker, db, .. } = &self;
+        // Not at once: after an outage the others' heartbeats must have a chance to come first.
+        let mut next_rescue = Instant::now() + worker.heartbeat;
+        loop {
+            tell(self.promote(), "scheduled jobs could not be made ready").await;
+            match db.within(store::cancelled_on(db, id)).await {
+                Ok(jobs) => self.runner.cancel(jobs.into_iter().collect()),
+                Err(error) => debug!(%error, "a look for cancelled jobs failed"),
+            }
+            if Instant::now() >= next_rescue {
+                next_rescue = Instant::now() + worker.heartbeat;
+                tell(self.rescue(), "a look for dead workers failed").await;
+                tell(self.release_strays(id), "a look for lost claims failed").await;
+            }
+            sleep(worker.poll.min(worker.heartbeat)).await;
+        }
+    }
+
+    async fn promote(&self) -> Result<(), Error> {
+        if self.db.within(store::promote_due(&self.db)).await? > 0 {
+            self.worker.queues.iter().for_each(|(queue, _)| self.worker.queue.wake(queue));
+        }
+        Ok(())
+    }
+
+    async fn rescue(&self) -> Result<(), Error> {
+        let jobs = self.db.within(store::rescue_expired(&self.db)).await?;
+        if jobs > 0 {
+            info!(jobs, "rescued jobs of workers that died");
+            if let Some(metrics) = &self.worker.queue.metrics {
+                metrics.queue().ended("any", "any", JobOutcome::Rescued, jobs);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the jobs of leases that are not open here. The database is asked first: whatever it names was opened here before.
+    async fn release_strays(&self, id: Uuid) -> Result<(), Error> {
+        let mut tokens = self.db.within(store::leases_of(&self.db, id)).await?;
+        tokens.retain(|token| !self.leases.is_open(*token));
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let jobs = self.db.within(store::release(&self.db, &tokens)).await?;
+        if jobs > 0 {
+            info!(jobs, "returned jobs of claims whose answer got lost");
+        }
+        Ok(())
+    }
+
+    /// Wakes the worker when somebody says that there is work. Never ends by itself.
+    pub(super) async fn listen(self, wake: Arc<Notify>) {
+        loop {
+            if let Ok(mut listener) = self.db.within(notifier::listen(&self.db)).await {
+                // What came before it listened is found by a look.
+                wake.notify_one();
+                while let Ok(notification) = listener.recv().await {
+                    if self.worker.queues.iter().any(|(queue, _)| **queue == *notification.payload()) {
+                        wake.notify_one();
+                    }
+                }
+            }
+            debug!("the worker hears of no new work, and looks for it itself");
+            sleep(self.worker.poll.max(Duration::from_millis(100))).await;
+        }
+    }
+}
+
+async fn tell(upkeep: impl Future<Output = Result<(), Error>>, what: &str) {
+    if let Err(error) = upkeep.await {
+        warn!(%error, "{what}");
+    }
+}
