@@ -55,6 +55,9 @@ pub enum Error {
         /// The kind of job.
         kind: String,
     },
+    /// A schedule's expression or time zone can't be used.
+    #[error("the schedule can't be used: {0}")]
+    Cron(#[from] crate::CronError),
     /// The worker's lease on the job is gone: another worker has it, or will. Roll back; nothing was completed.
     #[error("the lease on job {job} is gone: the worker was taken for dead and the job went to another one")]
     Fenced {
@@ -118,6 +121,12 @@ codes! {
         example: "A flow has a job that is enqueued once per day by its key.",
         remedy: "Enqueue the unique job by itself, and let its handler enqueue the flow.",
     }
+
+    /// The expression of a periodic job can't be read or never fires, or its time zone is not known.
+    pub CRON = "QUEUE-0020", InvalidArgument, "The schedule's expression or time zone is not valid" {
+        example: "A job is scheduled for the 30th of February, or for 24 o'clock.",
+        remedy: "The error says which field it is, and what can stand there.",
+    }
 }
 
 impl Error {
@@ -132,6 +141,7 @@ impl Error {
             Error::Nul { .. } => &NUL,
             Error::Cycle { .. } => &CYCLE,
             Error::UniqueInFlow { .. } => &UNIQUE_IN_FLOW,
+            Error::Cron(_) => &CRON,
         }
     }
 }

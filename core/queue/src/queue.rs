@@ -105,6 +105,11 @@ impl Queue {
         Queue { notifier: Notifier::new(db.clone()), pool, db, metrics: None }
     }
 
+    /// The connections of a queue that is kept in Postgres.
+    pub(crate) fn postgres(&self) -> Result<&Connections, Error> {
+        Ok(&self.db)
+    }
+
     /// Counts and times jobs into these metrics: what is enqueued through this queue, and what its workers do.
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = Some(metrics);
@@ -122,7 +127,7 @@ impl Queue {
 
     /// What [`migrate`](Self::migrate) runs, for those who put the queue's tables in place with their own, as a test's schema does.
     pub fn migrations() -> Migrator {
-        let steps = [("queue", include_str!("schema.sql"))];
+        let steps = [("queue", include_str!("schema.sql")), ("operations", include_str!("operations.sql"))];
         let migrations = steps.into_iter().zip(1..).map(|((name, sql), version)| {
             Migration::new(
                 version,
@@ -220,7 +225,7 @@ impl Queue {
         self.notifier.wake(queue);
     }
 
-    fn count<'a>(&self, jobs: impl IntoIterator<Item = &'a NewJob>) {
+    pub(crate) fn count<'a>(&self, jobs: impl IntoIterator<Item = &'a NewJob>) {
         if let Some(metrics) = &self.metrics {
             jobs.into_iter().for_each(|job| metrics.queue().enqueued(&job.queue, &job.kind, 1));
         }

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{Worker, prefetch::Prefetch, run_job::Runner, settle::Settling, upkeep::Upkeep};
+use super::{Worker, prefetch::Prefetch, run_job::Runner, scaling::scale, settle::Settling, upkeep::Upkeep};
 use crate::{
     Error,
     connections::Connections,
@@ -23,8 +23,8 @@ use crate::{
     store::{self, Claim},
 };
 
-/// Connections of a worker: for a claim, two for what is recorded, two for its upkeep, and one that listens.
-const CONNECTIONS: u32 = 6;
+/// Connections of a worker: for a claim, two for what is recorded, two for its upkeep, one for what it does as the leader or to scale itself, and one that listens.
+const CONNECTIONS: u32 = 7;
 
 /// Works until told to stop, and says whether everything was finished in time.
 pub(super) async fn run(worker: Worker, stop: watch::Receiver<Option<Instant>>) -> bool {
@@ -73,13 +73,17 @@ impl Dispatch {
     async fn work(&mut self, settling: Settling) -> bool {
         let mut listening = JoinSet::new();
         listening.spawn(self.upkeep.clone().listen(self.wake.clone()));
+        let scaling = scale(self.worker.clone(), self.db.clone(), self.runner.clone(), self.slots.clone());
+        listening.spawn(scaling);
         let mut last_id = None;
         while self.stop.borrow().is_none() {
             let id = Uuid::new_v4();
             let register = store::register_worker(&self.db, id, self.worker.lease_timeout);
             match self.db.within(register).await {
                 Ok(()) => {
+                    self.worker.vitals.beats();
                     last_id = Some(id);
+                    self.describe(id).await;
                     self.live_as(id).await;
                 }
                 Err(error) => {
@@ -93,6 +97,7 @@ impl Dispatch {
         let mut upkeep = JoinSet::new();
         if let Some(id) = last_id {
             upkeep.spawn(self.upkeep.clone().heartbeats(id));
+            upkeep.spawn(self.upkeep.clone().resign(id));
         }
         let deadline = self.stop.borrow().unwrap_or_else(Instant::now);
         let finishing = async { while self.jobs.join_next().await.is_some() {} };
@@ -109,11 +114,21 @@ impl Dispatch {
         finished && settled
     }
 
+    /// Tells operators who this is.
+    async fn describe(&self, id: Uuid) {
+        let queues: Vec<&str> = self.worker.queues.iter().map(|(queue, _)| &**queue).collect();
+        let told = store::describe_worker(&self.db, id, &queues, self.worker.vitals.slots());
+        if let Err(error) = self.db.within(told).await {
+            warn!(%error, "operators don't see who the worker is");
+        }
+    }
+
     /// Claims and runs jobs under one identity, until told to stop or given up by the others.
     async fn live_as(&mut self, id: Uuid) {
         let mut upkeep = JoinSet::new();
         upkeep.spawn(self.upkeep.clone().heartbeats(id));
         upkeep.spawn(self.upkeep.clone().maintenance(id));
+        upkeep.spawn(self.upkeep.clone().leadership(id));
         let mut looks = Looks::new(&self.worker);
         let mut prefetch = Prefetch::new(Instant::now());
         let mut claiming = JoinSet::new();
@@ -134,6 +149,7 @@ impl Dispatch {
                 claiming.spawn(claim(self.db.clone(), self.leases.clone(), id, look, wanted));
             }
             let is_blocked = claiming.is_empty() && wanted == 0;
+            self.worker.vitals.is_busy(is_blocked);
             let mut slot = None;
             tokio::select! {
                 // A worker that was told to stop claims nothing more.
@@ -142,6 +158,7 @@ impl Dispatch {
                 _ = upkeep.join_next() => break,
                 Some(claimed) = claiming.join_next() => match claimed {
                     Ok(Ok((look, jobs))) => {
+                        self.worker.vitals.looks();
                         let is_over = looks.seen(look, Instant::now(), jobs.is_empty());
                         self.waiting.extend(jobs);
                         if is_over {
