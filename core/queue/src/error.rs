@@ -1,6 +1,7 @@
 //! What can go wrong in the queue.
 
 use seaworthy_errors::{Code, codes};
+use uuid::Uuid;
 
 /// An error of the queue, with a stable [`code`](Error::code).
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,24 @@ pub enum Error {
         /// The job that was leased.
         job: i64,
     },
+    /// The worker was taken for dead by the others, and may claim nothing under this identity. Workers go on under a new one by themselves.
+    #[error(
+        "the worker {worker} was taken for dead: its jobs went to other workers, and it can claim no more of them under this identity"
+    )]
+    Dismissed {
+        /// The identity that was given up.
+        worker: Uuid,
+    },
+    /// The transactional API was called on a queue that is not in the transaction's database.
+    #[error(
+        "a queue on `{backend}` can't take part in a Postgres transaction: call `{instead}`, and make the work idempotent; or keep the queue in that database (`Queue::new`)"
+    )]
+    NotTransactional {
+        /// Where the queue is.
+        backend: &'static str,
+        /// What to call on such a queue.
+        instead: &'static str,
+    },
 }
 
 codes! {
@@ -118,6 +137,19 @@ codes! {
         example: "A flow has a job that is enqueued once per day by its key.",
         remedy: "Enqueue the unique job by itself, and let its handler enqueue the flow.",
     }
+
+    /// A worker that was taken for dead wanted to claim jobs. It goes on under a new identity.
+    pub DISMISSED = "QUEUE-0021", Aborted, "The worker was taken for dead" {
+        example: "A worker's machine was suspended for longer than the lease's time.",
+        remedy: "Nothing: the worker registers again. If it is frequent, give workers more time between heartbeats, or look what stalls them.",
+        retry: Retry::Backoff,
+    }
+
+    /// The transactional API was called on a queue that is not in the transaction's database.
+    pub NOT_TRANSACTIONAL = "QUEUE-0022", FailedPrecondition, "The queue can't take part in a transaction" {
+        example: "A program that enqueues in its own transaction is started with a queue on Redis.",
+        remedy: "Push jobs after the commit, and make the work idempotent; or keep the queue in the application's own Postgres.",
+    }
 }
 
 impl Error {
@@ -132,7 +164,17 @@ impl Error {
             Error::Nul { .. } => &NUL,
             Error::Cycle { .. } => &CYCLE,
             Error::UniqueInFlow { .. } => &UNIQUE_IN_FLOW,
+            Error::Dismissed { .. } => &DISMISSED,
+            Error::NotTransactional { .. } => &NOT_TRANSACTIONAL,
         }
+    }
+}
+
+impl Error {
+    /// Whether the storage understood what it was asked for and refused it: bad data, a broken constraint, a missing privilege or table. Asking again does not help.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let Error::Database(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
     }
 }
 
