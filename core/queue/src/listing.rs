@@ -274,9 +274,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn jobs(&self, filter: &JobFilter) -> Result<JobPage, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("lists of jobs")?;
         db.within(store::jobs(db, filter)).await
     }
 
@@ -284,9 +284,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn job(&self, job: JobId) -> Result<Option<JobStory>, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("lists of jobs")?;
         db.within(store::story(db, job)).await
     }
 
@@ -294,9 +294,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn queues(&self) -> Result<Vec<QueueInfo>, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("lists of jobs")?;
         db.within(store::queues(db)).await
     }
 
@@ -304,9 +304,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("lists of jobs")?;
         db.within(store::workers(db)).await
     }
 }
