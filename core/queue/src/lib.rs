@@ -7,7 +7,9 @@
 //!   its unfinished jobs go back to the queue.
 //! - **Every completion is fenced**: a worker that was given up and comes back changes nothing. A handler that
 //!   writes to the same database calls [`LeasedJob::complete_in_tx`], and its effect happens exactly once.
-//! - Failed jobs are retried after a [`Backoff`], and end as dead letters, which can be [replayed](Queue::replay) or [purged](Queue::purge).
+//! - Of what can't be had without end, a [`Limit`] lets so many jobs through at once, and so many in some time, [for each key](NewJob::limited_by) and over all workers. A [`Batch`] knows how far its jobs
+//!   are, and what is to be done when they are over. A [`Debounce`]d job waits until it is quiet around its key.
+//! - Failed jobs are retried after a [`Backoff`], which may depend on their [kind](Worker::backoff_of) and on the [error](Backoff::when), and end as dead letters, which can be [replayed](Queue::replay) or [purged](Queue::purge).
 //!
 //! ```no_run
 //! use seaworthy_queue::{NewJob, Queue, Worker};
@@ -41,7 +43,7 @@
 //! # The data model
 //!
 //! Everything lives in the schema `seaworthy_queue`. A `job` row never changes. `ready` holds what can be
-//! claimed, `scheduled` what becomes ready later, `blocked` what waits for other jobs, `dead_letter` what was given up. A claim moves a batch of rows
+//! claimed, `scheduled` what becomes ready later, `blocked` what waits for other jobs, `gated` what waits for a limit, `draft` what is not a job yet, `dead_letter` what was given up. A claim moves a batch of rows
 //! from `ready` into one `lease_batch` row, whose random token is the fence; what became of the batch's jobs is
 //! appended to `done_batch`. Heartbeats touch only the worker's own row.
 //!
@@ -49,23 +51,29 @@
 //! those that take long, a worker holds no more than it runs. It has connections of its own, on which whatever did not end well is not used again.
 
 mod backoff;
+mod batch;
 mod connections;
+mod debounce;
 pub mod error;
 mod failure;
 mod flow;
 mod job;
 mod leased;
 mod leases;
+mod limit;
 mod notifier;
 mod queue;
 mod store;
 mod worker;
 
 pub use backoff::Backoff;
+pub use batch::{Batch, BatchId, BatchProgress};
+pub use debounce::Debounce;
 pub use error::{CODES, Error};
 pub use failure::Failure;
 pub use flow::{Flow, Step};
 pub use job::{Job, JobId, NewJob, Unique};
 pub use leased::{Done, LeasedJob};
+pub use limit::{AtLimit, Limit};
 pub use queue::{Cancelled, DeadLetter, Enqueued, Progress, Queue, Stats};
 pub use worker::{RunningWorker, Worker};

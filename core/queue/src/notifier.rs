@@ -64,7 +64,7 @@ impl Notifier {
     }
 }
 
-async fn notify(db: &Connections, queues: &[String]) -> Result<(), Error> {
+pub(crate) async fn notify(db: &Connections, queues: &[String]) -> Result<(), Error> {
     let mut held = db.acquire().await?;
     sqlx::query("select pg_notify($1, queue) from unnest($2::text[]) as queue")
         .bind(CHANNEL)

@@ -8,6 +8,7 @@ use sqlx::{
     PgConnection, PgPool,
     migrate::{Migration, MigrationType, Migrator},
 };
+use tracing::debug;
 
 use crate::{Error, Flow, JobId, NewJob, connections::Connections, notifier::Notifier, store};
 
@@ -15,7 +16,7 @@ use crate::{Error, Flow, JobId, NewJob, connections::Connections, notifier::Noti
 #[derive(Debug, Clone)]
 pub struct Queue {
     pub(crate) pool: PgPool,
-    db: Connections,
+    pub(crate) db: Connections,
     pub(crate) metrics: Option<Metrics>,
     notifier: Notifier,
 }
@@ -25,8 +26,10 @@ pub struct Queue {
 pub struct Stats {
     /// Jobs that can be claimed now.
     pub ready: i64,
-    /// Jobs that wait for their time, retries included.
+    /// Jobs that wait for their time, or until it is quiet; retries included.
     pub scheduled: i64,
+    /// Jobs that wait until a limit lets them through.
+    pub limited: i64,
     /// Jobs that wait for others.
     pub blocked: i64,
     /// Jobs that a worker has.
@@ -198,8 +201,8 @@ impl Queue {
     /// [`Error::Database`].
     pub async fn push(&self, job: &NewJob) -> Result<JobId, Error> {
         let mut held = self.db.acquire().await?;
-        // A job that is neither unique nor one of thousands takes one statement, which commits by itself.
-        let id = if job.unique.is_none() {
+        // A plain job takes one statement, which commits by itself.
+        let id = if !job.is_special() {
             self.enqueue(&mut held, job).await?
         } else {
             let mut tx = sqlx::Connection::begin(&mut *held).await?;
@@ -208,6 +211,12 @@ impl Queue {
             id
         };
         held.release();
+        if job.limit.is_some() {
+            // It is enqueued whether or not this works; then a worker's next look lets it through.
+            if let Err(error) = self.db.within(store::advance(&self.db)).await {
+                debug!(%error, "a limited job waits for the next look");
+            }
+        }
         self.wake(&job.queue);
         Ok(id)
     }
@@ -220,7 +229,7 @@ impl Queue {
         self.notifier.wake(queue);
     }
 
-    fn count<'a>(&self, jobs: impl IntoIterator<Item = &'a NewJob>) {
+    pub(crate) fn count<'a>(&self, jobs: impl IntoIterator<Item = &'a NewJob>) {
         if let Some(metrics) = &self.metrics {
             jobs.into_iter().for_each(|job| metrics.queue().enqueued(&job.queue, &job.kind, 1));
         }
@@ -345,7 +354,8 @@ impl Queue {
         self.db.within(store::rescue_expired(&self.db)).await
     }
 
-    /// Makes scheduled jobs that are due ready, and says how many.
+    /// Makes ready what can run by now, and says how many jobs that were: scheduled ones that are due, limited ones that can be let through, debounced ones around which it is quiet, and what
+    /// waited for the end of batches. Workers do this themselves; an application without one can call it.
     ///
     /// # Errors
     ///

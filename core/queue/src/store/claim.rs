@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Row, types::Uuid};
 
+use super::{begin::begin, flag};
 use crate::{Error, JobId, connections::Connections, leased::Claimed};
 
 /// What a worker asks for.
@@ -48,7 +49,6 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Cla
         .bind(claim.from)
         .fetch_all(&mut *held)
         .await?;
-    held.release();
     let first = rows.first().map(|row| row.try_get("rank")).transpose()?;
     let mut jobs = Vec::with_capacity(rows.len());
     for (row, place) in rows.iter().zip(0..) {
@@ -67,5 +67,9 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Cla
             place,
         });
     }
+    if jobs.iter().any(|job| job.flags & flag::AT_BEGIN != 0) {
+        begin(&mut held, &mut jobs).await?;
+    }
+    held.release();
     Ok((jobs, first))
 }

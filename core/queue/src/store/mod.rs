@@ -1,12 +1,37 @@
 //! The statements behind the queue. Each one keeps the invariants that the crate's front page states.
 
+/// The end of a statement that puts the rows of `$jobs` (id, queue, rank, attempt, flags, expires_at) where they can go on: limited ones to their gate, the others to
+/// `ready`.
+macro_rules! go_on {
+    ($jobs:literal) => {
+        concat!(
+            "ready as (
+                insert into seaworthy_queue.ready (queue, rank, id, attempt) select queue, rank, id, attempt from ", $jobs, " where flags & 4 = 0
+            ), gated as (
+                insert into seaworthy_queue.gated (name, key, rank, id, attempt, expires_at)
+                select limit_name, limit_key, rank, id, attempt, expires_at from ", $jobs, " join seaworthy_queue.belonging using (id) where flags & 4 <> 0
+                returning name, key
+            ), gate_event as (
+                insert into seaworthy_queue.gate_event (name, key) select distinct name, key from gated
+            )"
+        )
+    };
+}
+
+mod advance;
 mod backlog;
+mod batch;
+mod begin;
 mod cancel;
 mod claim;
 mod dead;
+mod debounce;
+mod draft;
 mod end;
 mod enqueue;
 mod flow;
+mod gate;
+mod limit;
 mod rescue;
 mod told;
 mod workers;
@@ -17,7 +42,11 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use crate::{Error, job::microseconds};
 
+pub(crate) use advance::advance;
 pub(crate) use backlog::{backlog, stats};
+pub(crate) use batch::{
+    add_to_batch, batch_of, batch_progress, cancel_batch, close_batch, enqueue_batch, push_batch,
+};
 pub(crate) use cancel::{cancel, cancelled_on};
 pub(crate) use claim::{Claim, claim};
 pub(crate) use dead::{dead_letters, purge, replay};
@@ -26,6 +55,7 @@ pub(crate) use end::{
 };
 pub(crate) use enqueue::enqueue;
 pub(crate) use flow::enqueue_flow;
+pub(crate) use limit::{at_limit, remove_limit, set_limit};
 pub(crate) use rescue::{give_back, promote_due, release, rescue_expired};
 pub(crate) use told::{progress, progress_of, result_of};
 pub(crate) use workers::{heartbeat, leases_of, pause, register_worker, resume, retire_worker};
@@ -37,6 +67,14 @@ const MAINTENANCE_BATCH: i64 = 1024;
 pub(crate) mod flag {
     pub(crate) const UNIQUE: i16 = 1;
     pub(crate) const CHILDREN: i16 = 2;
+    pub(crate) const LIMITED: i16 = 4;
+    pub(crate) const BATCH: i16 = 8;
+    /// Its key is free as soon as a worker takes it.
+    pub(crate) const UNIQUE_WHILE_WAITING: i16 = 16;
+    /// What touches something else already when a worker takes it.
+    pub(crate) const AT_BEGIN: i16 = LIMITED | UNIQUE_WHILE_WAITING;
+    /// All but the jobs that wait for it.
+    pub(crate) const OWN: i16 = UNIQUE | LIMITED | BATCH;
 }
 
 /// Makes the server give up on a lock before the client gives up on the statement: a statement that nobody waits for any more would
@@ -46,6 +84,19 @@ async fn limit_lock_waits(tx: &mut PgConnection, deadline: Duration) -> Result<(
         .bind(milliseconds(deadline / 2))
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// As [`limit_lock_waits`], for statements that take some rows from the beginning of an index: Postgres must not read and sort all of a table that was empty when it last
+/// looked, and has grown.
+async fn plain_plans(tx: &mut PgConnection, deadline: Duration) -> Result<(), Error> {
+    sqlx::query(
+        "select set_config('lock_timeout', $1, true), set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+            set_config('enable_sort', 'off', true)",
+    )
+    .bind(milliseconds(deadline / 2))
+    .execute(tx)
+    .await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The consumer's side of the queue: claims jobs, runs their handlers, and stays alive in the eyes of others.
 
 mod dispatch;
+mod life;
 mod prefetch;
 mod run_job;
 mod settle;
@@ -34,6 +35,7 @@ pub struct Worker {
     job_timeout: Duration,
     poll: Duration,
     backoff: Backoff,
+    backoffs: HashMap<String, Backoff>,
     handlers: HashMap<String, Handler>,
 }
 
@@ -49,6 +51,7 @@ impl Worker {
             job_timeout: Duration::from_secs(60),
             poll: Duration::from_millis(100),
             backoff: Backoff::default(),
+            backoffs: HashMap::new(),
             handlers: HashMap::new(),
         }
     }
@@ -94,6 +97,12 @@ impl Worker {
     /// How long failed jobs wait before they are tried again.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// How long failed jobs of this kind wait before they are tried again, other than those of other kinds.
+    pub fn backoff_of(mut self, kind: impl Into<String>, backoff: Backoff) -> Self {
+        self.backoffs.insert(kind.into(), backoff);
         self
     }
 

@@ -1,11 +1,15 @@
 //! What a team relies on when it uses the queue.
 
+mod batches;
 mod cancelling;
 mod database;
 mod dead_letters;
+mod debouncing;
 mod errors_and_traces;
 mod flows;
 mod lifecycle;
+mod limits;
+mod retrying;
 mod schedules;
 mod unique;
 mod workers;
