@@ -80,11 +80,7 @@ impl Backoff {
     }
 
     /// This other one after failures of which that is so; of several, the first that fits.
-    pub fn when(
-        mut self,
-        is_so: impl Fn(&Failure) -> bool + Send + Sync + 'static,
-        other: Backoff,
-    ) -> Self {
+    pub fn when(mut self, is_so: impl Fn(&Failure) -> bool + Send + Sync + 'static, other: Backoff) -> Self {
         self.others.push((Arc::new(is_so), other));
         self
     }

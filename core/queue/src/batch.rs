@@ -98,7 +98,10 @@ impl Batch {
     }
 
     fn check(&self) -> Result<(), Error> {
-        self.callbacks().into_iter().flatten().try_for_each(|job| job.check_draft("a callback of a batch"))?;
+        self.callbacks()
+            .into_iter()
+            .flatten()
+            .try_for_each(|job| job.check_draft("a callback of a batch"))?;
         check_members(&self.jobs)
     }
 }

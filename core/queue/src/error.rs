@@ -64,7 +64,9 @@ pub enum Error {
         why: String,
     },
     /// A job is [limited by](crate::NewJob::limited_by) something that nobody has set.
-    #[error("there is no limit `{name}`: call `set_limit` before jobs are limited by it, or correct its name")]
+    #[error(
+        "there is no limit `{name}`: call `set_limit` before jobs are limited by it, or correct its name"
+    )]
     NoSuchLimit {
         /// What it would be called.
         name: String,
@@ -90,7 +92,9 @@ pub enum Error {
         part: &'static str,
     },
     /// Jobs were to be added to a [`Batch`](crate::Batch) that has ended or was cancelled, or that is not there.
-    #[error("batch {batch} takes no more jobs: it has ended, was cancelled, or is not there; keep it open until all are added")]
+    #[error(
+        "batch {batch} takes no more jobs: it has ended, was cancelled, or is not there; keep it open until all are added"
+    )]
     BatchOver {
         /// The batch.
         batch: i64,

@@ -269,9 +269,9 @@ impl NewJob {
         }
         match limit {
             // Such a name can't be that of a limit.
-            Some(limit) if !is_storable(&limit.name) => {
-                Err(Error::NoSuchLimit { name: limit.name.chars().filter(|char| *char != '\0').take(64).collect() })
-            }
+            Some(limit) if !is_storable(&limit.name) => Err(Error::NoSuchLimit {
+                name: limit.name.chars().filter(|char| *char != '\0').take(64).collect(),
+            }),
             _ => Ok(()),
         }
     }

@@ -64,8 +64,11 @@ impl Limit {
         if name.is_empty() || !is_storable(name) {
             return wrong(format!("its name has to have 1 to {MAX_KEY} bytes and no NUL character"));
         }
-        let numbers =
-            [("at once", self.at_once), ("in its time", self.rate.map(|rate| rate.0)), ("in a burst", self.burst)];
+        let numbers = [
+            ("at once", self.at_once),
+            ("in its time", self.rate.map(|rate| rate.0)),
+            ("in a burst", self.burst),
+        ];
         for (what, jobs) in numbers {
             match jobs {
                 Some(0) => {

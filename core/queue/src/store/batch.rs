@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 use sqlx::{Connection as _, PgConnection, Row};
 
-use super::{cancel::cancel_all, draft, end::End, enqueue::enqueue, flag, limit::check_limits, limit_lock_waits, plain_plans};
+use super::{
+    cancel::cancel_all, draft, end::End, enqueue::enqueue, flag, limit::check_limits, limit_lock_waits,
+    plain_plans,
+};
 use crate::{Batch, BatchId, BatchProgress, Error, JobId, NewJob, connections::Connections};
 
 /// Deltas that one look takes into account at most when it chooses batches.
@@ -193,11 +196,12 @@ pub(crate) async fn close_batch(db: &Connections, batch: BatchId) -> Result<bool
     let mut held = db.acquire().await?;
     let mut tx = held.begin().await?;
     limit_lock_waits(&mut tx, db.deadline()).await?;
-    let closed =
-        sqlx::query("update seaworthy_queue.batch set is_open = false where id = $1 and is_open returning id")
-            .bind(batch.0)
-            .execute(&mut *tx)
-            .await?;
+    let closed = sqlx::query(
+        "update seaworthy_queue.batch set is_open = false where id = $1 and is_open returning id",
+    )
+    .bind(batch.0)
+    .execute(&mut *tx)
+    .await?;
     add(&mut tx, batch, &[]).await?;
     tx.commit().await?;
     held.release();
@@ -233,10 +237,7 @@ pub(crate) async fn cancel_batch(db: &Connections, batch: BatchId) -> Result<u64
     Ok((queued.len() + running.len()) as u64)
 }
 
-pub(crate) async fn batch_progress(
-    db: &Connections,
-    batch: BatchId,
-) -> Result<Option<BatchProgress>, Error> {
+pub(crate) async fn batch_progress(db: &Connections, batch: BatchId) -> Result<Option<BatchProgress>, Error> {
     let mut held = db.acquire().await?;
     let row = sqlx::query(
         "select name, is_open, cancelled_at is not null as is_cancelled, ended_at is not null as is_over,

@@ -10,9 +10,8 @@ use crate::{Error, leased::Claimed};
 /// Before a job that has to be unique while it waits is begun, its key is free: who is told that there is one already knows that it begins after his transaction. Jobs on whose
 /// key such a transaction has its hand are taken out of the claim, and wait a moment.
 pub(super) async fn begin(connection: &mut PgConnection, jobs: &mut Vec<Claimed>) -> Result<(), Error> {
-    let with = |flag: i16| {
-        jobs.iter().filter(|job| job.flags & flag != 0).map(|job| job.id.0).collect::<Vec<i64>>()
-    };
+    let with =
+        |flag: i16| jobs.iter().filter(|job| job.flags & flag != 0).map(|job| job.id.0).collect::<Vec<i64>>();
     let (limited, waiting) = (with(flag::LIMITED), with(flag::UNIQUE_WHILE_WAITING));
     if !limited.is_empty() {
         gate::begun(connection, &limited).await?;

@@ -4,7 +4,9 @@ use std::{collections::HashSet, time::Duration};
 
 use sqlx::{Connection as _, PgConnection, Row, types::Uuid};
 
-use super::{advance::advance_after, batch, flag, flow, gate, interval, limit_lock_waits, milliseconds, rescue};
+use super::{
+    advance::advance_after, batch, flag, flow, gate, interval, limit_lock_waits, milliseconds, rescue,
+};
 use crate::{Error, JobId, connections::Connections, leased::Claimed};
 
 /// Completes one job in the caller's transaction, or says that the lease is gone.

@@ -39,7 +39,14 @@ pub(super) struct Runner {
 impl Runner {
     pub(super) fn new(worker: Arc<Worker>, db: Connections, outbox: Outbox) -> Self {
         let holder = Arc::new(Holder { db, timeout: worker.job_timeout });
-        Runner { worker, holder, outbox, cancelled: watch::Sender::default(), finished: AtomicU64::new(0), life: Life::default() }
+        Runner {
+            worker,
+            holder,
+            outbox,
+            cancelled: watch::Sender::default(),
+            finished: AtomicU64::new(0),
+            life: Life::default(),
+        }
     }
 
     /// Handlers that have come to an end, in all.

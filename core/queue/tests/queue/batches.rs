@@ -15,7 +15,8 @@ use sqlx::PgPool;
 use tokio::sync::Notify;
 
 use crate::database::{
-    self, DEADLINE, enqueue, pretend_workers_died, queue_in, rescue_from_workers_that_seem_dead, until, worker,
+    self, DEADLINE, enqueue, pretend_workers_died, queue_in, rescue_from_workers_that_seem_dead, until,
+    worker,
 };
 
 fn part(what: &str) -> NewJob {
@@ -278,7 +279,10 @@ async fn a_part_has_to_be_sure_to_be_enqueued_and_a_callback_has_no_time_of_its_
     let (unique, calm) = (Unique::while_unfinished("a"), Debounce::quiet_for(DEADLINE, "a"));
     let cases = [
         (batch().jobs([part("works").unique(unique.clone())]), "is unique, and can't be a part of a batch"),
-        (batch().jobs([part("works").debounce(calm.clone())]), "is debounced, and can't be a part of a batch"),
+        (
+            batch().jobs([part("works").debounce(calm.clone())]),
+            "is debounced, and can't be a part of a batch",
+        ),
         (batch().then(note("then").unique(unique)), "is unique, and can't be a callback"),
         (batch().catch(note("catch").debounce(calm)), "is debounced, and can't be a callback"),
         (batch().finally(note("finally").run_in(DEADLINE)), "is scheduled, and can't be a callback"),

@@ -34,10 +34,12 @@ async fn pass(pool: &PgPool, time: Duration) {
 }
 
 async fn waits(pool: &PgPool) -> f64 {
-    sqlx::query_scalar("select extract(epoch from run_at - clock_timestamp())::float8 from seaworthy_queue.debounce")
-        .fetch_one(pool)
-        .await
-        .unwrap()
+    sqlx::query_scalar(
+        "select extract(epoch from run_at - clock_timestamp())::float8 from seaworthy_queue.debounce",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
 }
 
 #[seaworthy_harness::test(schema = database::schema(), connections = 24)]
@@ -126,7 +128,10 @@ async fn many_requests_at_once_are_one_job_also_with_several_keys_in_any_order(e
     for producer in producers.collect::<Vec<_>>() {
         seen.push(producer.await.unwrap());
     }
-    assert!(seen.iter().all(|ids| ids[0] == seen[0][0] && ids[3] == seen[0][0] && ids[2] == seen[0][2]), "{seen:?}");
+    assert!(
+        seen.iter().all(|ids| ids[0] == seen[0][0] && ids[3] == seen[0][0] && ids[2] == seen[0][2]),
+        "{seen:?}"
+    );
     let stats = queue.stats().await.unwrap();
     assert_eq!((stats.ready, stats.scheduled), (PRODUCERS as i64, 2));
 }

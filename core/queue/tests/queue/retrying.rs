@@ -74,7 +74,10 @@ fn waits_grow_as_they_say_up_to_their_limit() {
         (exact(Backoff::exponential(second, 9 * second)), [1, 2, 4, 8, 9]),
         (exact(Backoff::linear(3 * second, 10 * second)), [3, 6, 9, 10, 10]),
         (Backoff::fixed(7 * second), [7, 7, 7, 7, 7]),
-        (Backoff::custom(|attempt| Duration::from_secs([1, 1, 2, 3, 5][attempt as usize - 1])), [1, 1, 2, 3, 5]),
+        (
+            Backoff::custom(|attempt| Duration::from_secs([1, 1, 2, 3, 5][attempt as usize - 1])),
+            [1, 1, 2, 3, 5],
+        ),
     ];
     for (backoff, waits) in cases {
         let with_jitter = backoff.clone().with_jitter(true);

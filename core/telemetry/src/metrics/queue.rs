@@ -163,8 +163,13 @@ impl QueueMetrics {
     /// What somebody counted.
     pub fn backlog(&self, queue: &str, backlog: Backlog) {
         let Backlog { ready, scheduled, limited, leased, dead, oldest } = backlog;
-        let states =
-            [("ready", ready), ("scheduled", scheduled), ("limited", limited), ("leased", leased), ("dead", dead)];
+        let states = [
+            ("ready", ready),
+            ("scheduled", scheduled),
+            ("limited", limited),
+            ("leased", leased),
+            ("dead", dead),
+        ];
         for (state, jobs) in states {
             self.depth.get([queue, state]).set(i64::try_from(jobs).unwrap_or(i64::MAX));
         }
