@@ -4,7 +4,9 @@ use std::fmt;
 
 use sqlx::PgConnection;
 
-use crate::{Error, JobId, LeasedJob, NewJob, Queue, connections::Connections, store};
+use crate::{
+    Error, JobId, LeasedJob, NewJob, Queue, backend::coordination, store, transactional::needs_transactions,
+};
 
 /// A batch's number, unique in its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,8 +148,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Together`] when a job has to be unique or is debounced; [`Error::NoSuchLimit`]; [`Error::Database`].
+    /// [`Error::Together`] when a job has to be unique or is debounced; [`Error::NoSuchLimit`]; [`Error::Database`]; [`Error::NotTransactional`] when the queue is not in Postgres.
     pub async fn enqueue_batch(&self, tx: &mut PgConnection, batch: &Batch) -> Result<BatchId, Error> {
+        needs_transactions(&*self.backend, "push_batch")?;
         batch.check()?;
         let id = store::enqueue_batch(tx, batch).await?;
         self.count(&batch.jobs);
@@ -161,7 +164,7 @@ impl Queue {
     /// As [`enqueue_batch`](Self::enqueue_batch).
     pub async fn push_batch(&self, batch: &Batch) -> Result<BatchId, Error> {
         batch.check()?;
-        let id = self.db.within(store::push_batch(&self.db, batch)).await?;
+        let id = coordination(&*self.backend)?.push_batch(batch).await?;
         self.count(&batch.jobs);
         let mut queues: Vec<&str> = batch.jobs.iter().map(|job| job.queue.as_str()).collect();
         queues.sort_unstable();
@@ -182,6 +185,7 @@ impl Queue {
         batch: BatchId,
         jobs: &[NewJob],
     ) -> Result<Vec<JobId>, Error> {
+        needs_transactions(&*self.backend, "push_batch")?;
         check_members(jobs)?;
         let ids = store::add_to_batch(tx, batch, jobs).await?;
         self.count(jobs);
@@ -194,7 +198,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn close_batch(&self, batch: BatchId) -> Result<bool, Error> {
-        self.db.within(store::close_batch(&self.db, batch)).await
+        coordination(&*self.backend)?.close_batch(batch).await
     }
 
     /// Cancels those of a batch's jobs that are not over, as [`cancel`](Self::cancel) does, and takes no more. When the last one has stopped, what waits for the end of the batch
@@ -204,7 +208,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn cancel_batch(&self, batch: BatchId) -> Result<u64, Error> {
-        self.db.within(store::cancel_batch(&self.db, batch)).await
+        coordination(&*self.backend)?.cancel_batch(batch).await
     }
 
     /// How far a batch is, exactly, as of now; nothing when there is none.
@@ -213,7 +217,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn batch(&self, batch: BatchId) -> Result<Option<BatchProgress>, Error> {
-        self.db.within(store::batch_progress(&self.db, batch)).await
+        coordination(&*self.backend)?.batch(batch).await
     }
 }
 
@@ -224,7 +228,6 @@ impl LeasedJob {
     ///
     /// [`Error::Database`].
     pub async fn batch(&self) -> Result<Option<BatchId>, Error> {
-        let db: &Connections = &self.worker.db;
-        db.within(store::batch_of(db, self.claimed.id)).await
+        coordination(&*self.worker.backend)?.batch_of(self.claimed.id).await
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong in the queue.
 
 use seaworthy_errors::{Code, codes};
+use uuid::Uuid;
 
 /// An error of the queue, with a stable [`code`](Error::code).
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,14 @@ pub enum Error {
         /// What it can't be besides.
         part: &'static str,
     },
+    /// The storage behind the queue has no limits, batches or debounced jobs.
+    #[error("a queue on {backend} has no {what}: keep it in Postgres, or do without")]
+    NotOffered {
+        /// The back end.
+        backend: &'static str,
+        /// What was asked for.
+        what: &'static str,
+    },
     /// Jobs were to be added to a [`Batch`](crate::Batch) that has ended or was cancelled, or that is not there.
     #[error(
         "batch {batch} takes no more jobs: it has ended, was cancelled, or is not there; keep it open until all are added"
@@ -104,6 +113,24 @@ pub enum Error {
     Fenced {
         /// The job that was leased.
         job: i64,
+    },
+    /// The worker was taken for dead by the others, and may claim nothing under this identity. Workers go on under a new one by themselves.
+    #[error(
+        "the worker {worker} was taken for dead: its jobs went to other workers, and it can claim no more of them under this identity"
+    )]
+    Dismissed {
+        /// The identity that was given up.
+        worker: Uuid,
+    },
+    /// The transactional API was called on a queue that is not in the transaction's database.
+    #[error(
+        "a queue on `{backend}` can't take part in a Postgres transaction: call `{instead}`, and make the work idempotent; or keep the queue in that database (`Queue::new`)"
+    )]
+    NotTransactional {
+        /// Where the queue is.
+        backend: &'static str,
+        /// What to call on such a queue.
+        instead: &'static str,
     },
 }
 
@@ -163,34 +190,53 @@ codes! {
         remedy: "Enqueue the unique job by itself, and let its handler enqueue the flow.",
     }
 
+    /// A worker that was taken for dead wanted to claim jobs. It goes on under a new identity.
+    pub DISMISSED = "QUEUE-0021", Aborted, "The worker was taken for dead" {
+        example: "A worker's machine was suspended for longer than the lease's time.",
+        remedy: "Nothing: the worker registers again. If it is frequent, give workers more time between heartbeats, or look what stalls them.",
+        retry: Retry::Backoff,
+    }
+
+    /// The transactional API was called on a queue that is not in the transaction's database.
+    pub NOT_TRANSACTIONAL = "QUEUE-0022", FailedPrecondition, "The queue can't take part in a transaction" {
+        example: "A program that enqueues in its own transaction is started with a queue on Redis.",
+        remedy: "Push jobs after the commit, and make the work idempotent; or keep the queue in the application's own Postgres.",
+    }
+
     /// A limit's numbers make no sense.
-    pub LIMIT = "QUEUE-0020", InvalidArgument, "The limit's numbers make no sense" {
+    pub LIMIT = "QUEUE-0040", InvalidArgument, "The limit's numbers make no sense" {
         example: "A limit of zero jobs at once is set, to stop them all.",
         remedy: "Give it at least one job. To stop jobs, pause their queue or cancel them.",
     }
 
     /// A job is limited by something that nobody has set.
-    pub NO_SUCH_LIMIT = "QUEUE-0021", FailedPrecondition, "There is no such limit" {
+    pub NO_SUCH_LIMIT = "QUEUE-0041", FailedPrecondition, "There is no such limit" {
         example: "A job is limited by `strpie`, and the limit is called `stripe`.",
         remedy: "Correct the name, or set the limit where the application starts, before jobs are enqueued.",
     }
 
     /// A key of a job is too long to be indexed, or has a NUL character, which Postgres does not store.
-    pub KEY = "QUEUE-0022", InvalidArgument, "A job's key can't be stored" {
+    pub KEY = "QUEUE-0042", InvalidArgument, "A job's key can't be stored" {
         example: "A job is unique by the whole text of a document.",
         remedy: "Use a hash of it as the key.",
     }
 
     /// A job can't be both of two things.
-    pub TOGETHER = "QUEUE-0023", InvalidArgument, "A job can't be both of these" {
+    pub TOGETHER = "QUEUE-0043", InvalidArgument, "A job can't be both of these" {
         example: "A part of a batch is debounced, so that nobody could say when the batch is over.",
         remedy: "Let one of them go, or enqueue the job from the handler of another one.",
     }
 
     /// Jobs were to be added to a batch that takes no more.
-    pub BATCH_OVER = "QUEUE-0024", FailedPrecondition, "The batch takes no more jobs" {
+    pub BATCH_OVER = "QUEUE-0044", FailedPrecondition, "The batch takes no more jobs" {
         example: "A web request adds a job to a batch whose jobs have all ended meanwhile.",
         remedy: "Keep the batch open until all jobs are added, or enqueue another batch.",
+    }
+
+    /// The storage behind the queue has no limits, batches or debounced jobs.
+    pub NOT_OFFERED = "QUEUE-0045", FailedPrecondition, "The queue's storage does not offer that" {
+        example: "A job is limited, and the queue is not in Postgres.",
+        remedy: "Keep the queue in Postgres, or let the limit, the batch or the debouncing go.",
     }
 }
 
@@ -211,7 +257,18 @@ impl Error {
             Error::Key { .. } => &KEY,
             Error::Together { .. } => &TOGETHER,
             Error::BatchOver { .. } => &BATCH_OVER,
+            Error::NotOffered { .. } => &NOT_OFFERED,
+            Error::Dismissed { .. } => &DISMISSED,
+            Error::NotTransactional { .. } => &NOT_TRANSACTIONAL,
         }
+    }
+}
+
+impl Error {
+    /// Whether the storage understood what it was asked for and refused it: bad data, a broken constraint, a missing privilege or table. Asking again does not help.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let Error::Database(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
     }
 }
 

@@ -50,6 +50,7 @@
 //! A worker claims ahead of its handlers what they will have begun within some 50 ms, and records what they have done by the hundred: jobs that take no time cost a few microseconds each, and of
 //! those that take long, a worker holds no more than it runs. It has connections of its own, on which whatever did not end well is not used again.
 
+pub mod backend;
 mod backoff;
 mod batch;
 mod connections;
@@ -64,6 +65,7 @@ mod limit;
 mod notifier;
 mod queue;
 mod store;
+mod transactional;
 mod worker;
 
 pub use backoff::Backoff;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Queue, job::is_storable, store};
+use crate::{Error, Queue, backend::coordination, job::is_storable};
 
 /// What a name that jobs are [limited by](crate::NewJob::limited_by) stands for: for each of its keys, so many jobs at once over all workers, so many in some time, or both.
 ///
@@ -117,10 +117,10 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Limit`] when the numbers make no sense; [`Error::Database`].
+    /// [`Error::Limit`] when the numbers make no sense; [`Error::NotOffered`] when the queue is not in Postgres; [`Error::Database`].
     pub async fn set_limit(&self, name: &str, limit: Limit) -> Result<(), Error> {
         limit.check(name)?;
-        self.db.within(store::set_limit(&self.db, name, limit)).await
+        coordination(&*self.backend)?.set_limit(name, limit).await
     }
 
     /// Takes a limit away, and says whether there was one. What waits for it is let through, and no new job can be limited by it.
@@ -129,7 +129,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn remove_limit(&self, name: &str) -> Result<bool, Error> {
-        self.db.within(store::remove_limit(&self.db, name)).await
+        coordination(&*self.backend)?.remove_limit(name).await
     }
 
     /// How many jobs wait at a key of a limit, and how many it has let through.
@@ -138,6 +138,6 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn at_limit(&self, name: &str, key: &str) -> Result<AtLimit, Error> {
-        self.db.within(store::at_limit(&self.db, name, key)).await
+        coordination(&*self.backend)?.at_limit(name, key).await
     }
 }

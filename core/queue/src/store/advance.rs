@@ -6,8 +6,8 @@ use sqlx::Row;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{batch, debounce, flag, gate};
-use crate::{Error, connections::Connections, notifier};
+use super::{batch, debounce, flag, gate, notify::notify};
+use crate::{Error, connections::Connections};
 
 /// How often one look begins again.
 const ROUNDS: usize = 8;
@@ -35,13 +35,13 @@ pub(crate) async fn advance(db: &Connections) -> Result<u64, Error> {
         }
     }
     if !queues.is_empty() {
-        notifier::notify(db, &queues.into_iter().collect::<Vec<_>>()).await?;
+        notify(db, &queues.into_iter().collect::<Vec<_>>()).await?;
     }
     Ok(made)
 }
 
 /// Does so at once after the end of jobs with these flags. What does not work now is done at the next look of any worker: the jobs are over all the same.
-pub(super) async fn advance_after(db: &Connections, flags: i16) {
+pub(crate) async fn advance_after(db: &Connections, flags: i16) {
     if flags & (flag::LIMITED | flag::BATCH) == 0 {
         return;
     }

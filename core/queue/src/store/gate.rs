@@ -178,16 +178,16 @@ async fn look(
         ), ready as (
             insert into seaworthy_queue.ready (queue, rank, id, attempt)
             select queue, rank, id, attempt from passed join seaworthy_queue.job using (id) returning queue
+        ), count as materialized (
+            select name, key, count(*) as passed from passed group by name, key
         ), result as materialized (
-            select name, key, now, at_once - taken - passed as slots_left, most - not_begun - passed as starts_left, room.jobs, taken, passed,
-                due_at + passed * every as due_at, tolerance,
+            select name, key, now, at_once - taken - coalesce(passed, 0) as slots_left, most - not_begun - coalesce(passed, 0) as starts_left,
+                room.jobs, taken, coalesce(passed, 0) as passed, due_at + coalesce(passed, 0) * every as due_at, tolerance,
+                -- This statement still sees those that it has let through.
                 exists (
-                    select from seaworthy_queue.gated where gated.name = room.name and gated.key = room.key
-                        and not exists (select from passed where passed.id = gated.id)
+                    select from seaworthy_queue.gated where gated.name = room.name and gated.key = room.key offset coalesce(passed, 0)
                 ) as is_awaited
-            from room, lateral (
-                select count(*) as passed from passed where passed.name = room.name and passed.key = room.key
-            ) count
+            from room left join count using (name, key)
         ), next as materialized (
             select *, case
                 -- When nothing is left of it but the rate's memory, it is looked at once more, to be forgotten.

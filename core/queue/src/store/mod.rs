@@ -32,6 +32,7 @@ mod enqueue;
 mod flow;
 mod gate;
 mod limit;
+mod notify;
 mod rescue;
 mod told;
 mod workers;
@@ -42,20 +43,19 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use crate::{Error, job::microseconds};
 
-pub(crate) use advance::advance;
+pub(crate) use advance::advance_after;
 pub(crate) use backlog::{backlog, stats};
 pub(crate) use batch::{
     add_to_batch, batch_of, batch_progress, cancel_batch, close_batch, enqueue_batch, push_batch,
 };
 pub(crate) use cancel::{cancel, cancelled_on};
-pub(crate) use claim::{Claim, claim};
+pub(crate) use claim::claim;
 pub(crate) use dead::{dead_letters, purge, replay};
-pub(crate) use end::{
-    Completed, Ending, Unfinished, close_lease, complete_many, complete_one, end_unfinished,
-};
+pub(crate) use end::{close_lease, complete_many, complete_one, end_unfinished};
 pub(crate) use enqueue::enqueue;
 pub(crate) use flow::enqueue_flow;
 pub(crate) use limit::{at_limit, remove_limit, set_limit};
+pub(crate) use notify::{CHANNEL, notify};
 pub(crate) use rescue::{give_back, promote_due, release, rescue_expired};
 pub(crate) use told::{progress, progress_of, result_of};
 pub(crate) use workers::{heartbeat, leases_of, pause, register_worker, resume, retire_worker};

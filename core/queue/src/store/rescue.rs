@@ -8,7 +8,7 @@ use super::{
     end::{End, consequences},
     limit_lock_waits,
 };
-use crate::{Error, connections::Connections, leased::Claimed};
+use crate::{Error, backend::Claimed, connections::Connections};
 
 /// Dead workers that one look rescues from at most.
 const MAX_RESCUES: usize = 16;

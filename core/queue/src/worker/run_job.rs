@@ -20,9 +20,9 @@ use tracing::{debug, info};
 use super::{Worker, life::Life, settle::Outbox};
 use crate::{
     Done, Failure, JobId, LeasedJob,
-    connections::Connections,
-    leased::{Claimed, Holder},
-    store::{Completed, Ending, Unfinished, flag},
+    backend::{Backend, Claimed, Completed, Ending, Unfinished},
+    leased::Holder,
+    store::flag,
 };
 
 /// What the jobs of a worker share.
@@ -37,8 +37,8 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    pub(super) fn new(worker: Arc<Worker>, db: Connections, outbox: Outbox) -> Self {
-        let holder = Arc::new(Holder { db, timeout: worker.job_timeout });
+    pub(super) fn new(worker: Arc<Worker>, backend: Arc<dyn Backend>, outbox: Outbox) -> Self {
+        let holder = Arc::new(Holder { backend, timeout: worker.job_timeout });
         Runner {
             worker,
             holder,

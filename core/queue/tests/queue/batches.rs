@@ -114,7 +114,7 @@ async fn a_batch_is_enqueued_as_a_whole_or_not_at_all(env: Env) {
     assert_eq!(queue.batch(id).await.unwrap(), None);
     let mut tx = pool.begin().await.unwrap();
     let wrong = whole.clone().jobs([part("works").limited_by("nobody", "knows")]);
-    assert_eq!(queue.enqueue_batch(&mut tx, &wrong).await.unwrap_err().code().id, "QUEUE-0021");
+    assert_eq!(queue.enqueue_batch(&mut tx, &wrong).await.unwrap_err().code().id, "QUEUE-0041");
     tx.rollback().await.unwrap();
     assert_eq!(queue.stats().await.unwrap(), Stats::default());
     let mut tx = pool.begin().await.unwrap();
@@ -159,7 +159,7 @@ async fn jobs_that_add_jobs_to_their_batch_keep_it_from_ending(env: Env) {
     assert_eq!(*notes.lock().unwrap(), once(&["finally", "then"]));
     let mut tx = pool.begin().await.unwrap();
     let late = queue.add_to_batch(&mut tx, id, &[part("works")]).await.unwrap_err();
-    assert_eq!(late.code().id, "QUEUE-0024");
+    assert_eq!(late.code().id, "QUEUE-0044");
     assert!(working.drain(DEADLINE).await);
 }
 
@@ -290,7 +290,7 @@ async fn a_part_has_to_be_sure_to_be_enqueued_and_a_callback_has_no_time_of_its_
     for (batch, says) in cases {
         let mut tx = pool.begin().await.unwrap();
         let error = queue.enqueue_batch(&mut tx, &batch).await.unwrap_err();
-        assert_eq!(error.code().id, "QUEUE-0023");
+        assert_eq!(error.code().id, "QUEUE-0043");
         assert!(error.to_string().contains(says), "{error}");
     }
 }

@@ -164,9 +164,9 @@ async fn a_debounced_job_is_nothing_else_besides(env: Env) {
     ];
     for (job, says) in cases {
         let error = queue.enqueue(&mut tx, &job).await.unwrap_err();
-        assert_eq!(error.code().id, "QUEUE-0023");
+        assert_eq!(error.code().id, "QUEUE-0043");
         assert!(error.to_string().contains(says), "{error}");
     }
     let flow = Flow::chain([index(1, calm()), NewJob::new("next", &()).unwrap()]);
-    assert_eq!(flow.check().unwrap_err().code().id, "QUEUE-0023");
+    assert_eq!(flow.check().unwrap_err().code().id, "QUEUE-0043");
 }
