@@ -91,7 +91,7 @@ impl LeasedJob {
 }
 
 /// Only what is in the same database as the caller's rows can be written together with them. Elsewhere, this is to be called instead.
-fn needs_transactions(backend: &dyn Backend, instead: &'static str) -> Result<(), Error> {
+pub(crate) fn needs_transactions(backend: &dyn Backend, instead: &'static str) -> Result<(), Error> {
     if backend.is_transactional() {
         return Ok(());
     }

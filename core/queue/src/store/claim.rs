@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::flag;
+use super::{begin::begin, flag};
 use crate::{
     Error, JobId,
     backend::{Claim, Claimed, ClaimedBatch},
@@ -47,7 +47,6 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<ClaimedB
             }
             error => error.into(),
         })?;
-    held.release();
     let first_rank = rows.first().map(|row| row.try_get("rank")).transpose()?;
     let mut jobs = Vec::with_capacity(rows.len());
     for (row, place) in rows.iter().zip(0..) {
@@ -67,5 +66,9 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<ClaimedB
             place,
         });
     }
+    if jobs.iter().any(|job| job.flags & flag::AT_BEGIN != 0) {
+        begin(&mut held, &mut jobs).await?;
+    }
+    held.release();
     Ok(ClaimedBatch { jobs, first_rank })
 }

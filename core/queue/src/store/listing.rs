@@ -36,6 +36,7 @@ fn place(state: JobState) -> Option<(JobState, String)> {
         JobState::Ready => "(select id, attempt, null::timestamptz as run_at from seaworthy_queue.ready where $3::text is null or queue = $3) place".to_owned(),
         JobState::Scheduled => "seaworthy_queue.scheduled place".to_owned(),
         JobState::Blocked => "(select id, null::smallint as attempt, null::timestamptz as run_at from seaworthy_queue.blocked) place".to_owned(),
+        JobState::Limited => "(select id, attempt, null::timestamptz as run_at from seaworthy_queue.gated) place".to_owned(),
         JobState::Running => format!("(select id, attempt, null::timestamptz as run_at from {HELD}) place"),
         JobState::Dead => "(select id, attempt, null::timestamptz as run_at from seaworthy_queue.dead_letter) place".to_owned(),
         _ => return None,
@@ -83,14 +84,15 @@ async fn newest(connection: &mut PgConnection, filter: &JobFilter) -> Result<Job
         )
         select fitting.id, fitting.queue, kind, priority, max_attempts,
             (extract(epoch from created_at) * 1000000)::bigint as created_at, (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at,
-            coalesce(ready.attempt, scheduled.attempt, held.attempt, dead.attempt) as attempt,
-            case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked'
+            coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt,
+            case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked' when gated.id is not null then 'limited'
                 when held.id is not null then 'running' when dead.id is not null then 'dead' when purged.id is not null then 'purged' else 'elsewhere' end as state,
             (select min(id) from page) as last, (select count(*) from page) as seen
         from (values (true)) as one left join fitting on true
             left join seaworthy_queue.ready on ready.queue = fitting.queue and ready.id = fitting.id
             left join seaworthy_queue.scheduled on scheduled.id = fitting.id
             left join seaworthy_queue.blocked on blocked.id = fitting.id
+            left join seaworthy_queue.gated on gated.id = fitting.id
             left join held on held.id = fitting.id
             left join seaworthy_queue.dead_letter dead on dead.id = fitting.id
             left join seaworthy_queue.purged on purged.id = fitting.id
@@ -201,20 +203,22 @@ pub(crate) async fn queues(db: &Connections) -> Result<Vec<QueueInfo>, Error> {
             select name, count(*) as workers from seaworthy_queue.worker, unnest(queues) as name where beat_at >= clock_timestamp() - lease_timeout group by name
         ), scheduled as materialized (
             select queue as name, count(*) as jobs from (select id from seaworthy_queue.scheduled order by run_at limit 10000) few join seaworthy_queue.job using (id) group by queue
+        ), limited as materialized (
+            select queue as name, count(*) as jobs from (select id from seaworthy_queue.gated limit 10000) few join seaworthy_queue.job using (id) group by queue
         ), dead as materialized (
             select queue as name, count(*) as jobs from (select id from seaworthy_queue.dead_letter order by at desc limit 10000) few join seaworthy_queue.job using (id) group by queue
         ), names as materialized (
             select name from waiting where name is not null union select queue from seaworthy_queue.paused
-            union select name from worked union select name from scheduled union select name from dead order by name limit $1
+            union select name from worked union select name from scheduled union select name from limited union select name from dead order by name limit $1
         )
         select name, (extract(epoch from since) * 1000000)::bigint as since, coalesce(workers, 0) as workers,
-            coalesce(scheduled.jobs, 0) as scheduled, coalesce(dead.jobs, 0) as dead,
+            coalesce(scheduled.jobs, 0) as scheduled, coalesce(limited.jobs, 0) as limited, coalesce(dead.jobs, 0) as dead,
             (select count(*) from (select from seaworthy_queue.ready where queue = name limit 10000) few) as ready,
             (select extract(epoch from clock_timestamp())::float8 - min(rank - priority * 60000::bigint) / 1000.0::float8 from (
                 select id, rank from seaworthy_queue.ready where queue = name order by rank, id limit 100
             ) first join seaworthy_queue.job using (id)) as oldest
         from names left join seaworthy_queue.paused on paused.queue = name
-            left join worked using (name) left join scheduled using (name) left join dead using (name)
+            left join worked using (name) left join scheduled using (name) left join limited using (name) left join dead using (name)
         order by name",
     )
     .bind(QUEUES as i64)
@@ -228,6 +232,7 @@ pub(crate) async fn queues(db: &Connections) -> Result<Vec<QueueInfo>, Error> {
             paused_since: row.try_get::<Option<i64>, _>("since")?.map(time).transpose()?,
             ready: count(row, "ready")?,
             scheduled: count(row, "scheduled")?,
+            limited: count(row, "limited")?,
             dead: count(row, "dead")?,
             oldest: row.try_get::<Option<f64>, _>("oldest")?.map(seconds),
             workers: count(row, "workers")?,

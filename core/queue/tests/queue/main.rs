@@ -1,15 +1,19 @@
 //! What a team relies on when it uses the queue.
 
+mod batches;
 mod cancelling;
 mod cron;
 mod database;
 mod dead_letters;
+mod debouncing;
 mod errors_and_traces;
 mod flows;
 mod lifecycle;
+mod limits;
 mod operators;
 mod periodic;
 mod retention;
+mod retrying;
 mod schedules;
 mod unique;
 mod versions;
