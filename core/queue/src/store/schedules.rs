@@ -279,25 +279,29 @@ fn due(cron: &Cron, missed: Missed, next: Timestamp, now: Timestamp) -> Vec<Time
         Missed::Once => usize::from(in_time.is_empty()),
         Missed::All { most } => most as usize,
     };
-    // Looks back further and further: what comes every second may have been missed for months.
+    let missed = if most == 0 { Vec::new() } else { latest(cron, most, next, cutoff) };
+    missed.into_iter().chain(in_time).collect()
+}
+
+/// The last so many occurrences from the first one until then. Looks back further and further: what comes every second may have been missed for months.
+fn latest(cron: &Cron, most: usize, first: Timestamp, until: Timestamp) -> Vec<Timestamp> {
     let mut width = SignedDuration::from_secs(60);
-    let mut last: VecDeque<Timestamp> = VecDeque::new();
-    while most > 0 {
-        let begin = cutoff.checked_sub(width).unwrap_or(next).max(next);
-        let first = if begin == next { Some(next) } else { cron.next(begin) };
-        last.clear();
-        for at in from(first, cutoff) {
+    loop {
+        let begin = until.checked_sub(width).unwrap_or(first).max(first);
+        let mut next = if begin == first { Some(first) } else { cron.next(begin) };
+        let mut last: VecDeque<Timestamp> = VecDeque::new();
+        while let Some(at) = next.filter(|at| *at <= until) {
             last.push_back(at);
             if last.len() > most {
                 last.pop_front();
             }
+            next = cron.next(at);
         }
-        if last.len() == most || begin == next {
-            break;
+        if last.len() == most || begin == first {
+            return last.into();
         }
         width = width.saturating_mul(4);
     }
-    last.into_iter().chain(in_time).collect()
 }
 
 fn template(row: &PgRow) -> Result<NewJob, Error> {
