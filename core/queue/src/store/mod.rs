@@ -8,6 +8,7 @@ mod clock;
 mod dead;
 mod end;
 mod enqueue;
+mod failures;
 mod flow;
 mod leader;
 mod listing;
@@ -33,6 +34,7 @@ pub(crate) use end::{
     Completed, Ending, Unfinished, close_lease, complete_many, complete_one, end_unfinished,
 };
 pub(crate) use enqueue::enqueue;
+pub(crate) use failures::failures;
 pub(crate) use flow::enqueue_flow;
 pub(crate) use leader::{Term, lead, resign};
 pub(crate) use listing::{jobs, pressure, queues, workers};
