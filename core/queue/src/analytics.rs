@@ -131,9 +131,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn analytics(&self, span: Duration) -> Result<Analytics, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("analytics")?;
         db.within(store::analytics(db, span)).await
     }
 
@@ -142,9 +142,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn demand(&self, queue: &str, capacity: Capacity) -> Result<Demand, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("analytics")?;
         let waiting = db.within(store::pressure(db, &[queue])).await?;
         let pace = db.within(store::pace(db, queue)).await?;
         let demand = Demand::new(capacity, waiting, pace);

@@ -1,6 +1,7 @@
 //! What can go wrong in the queue.
 
 use seaworthy_errors::{Code, codes};
+use uuid::Uuid;
 
 /// An error of the queue, with a stable [`code`](Error::code).
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +59,37 @@ pub enum Error {
     /// A schedule's expression or time zone can't be used.
     #[error("the schedule can't be used: {0}")]
     Cron(#[from] crate::CronError),
+    /// Only a queue in Postgres can do this.
+    #[error("{what} need a queue in Postgres, and this one is kept in {backend}")]
+    OnlyPostgres {
+        /// Where the queue is.
+        backend: &'static str,
+        /// What was wanted.
+        what: &'static str,
+    },
     /// The worker's lease on the job is gone: another worker has it, or will. Roll back; nothing was completed.
     #[error("the lease on job {job} is gone: the worker was taken for dead and the job went to another one")]
     Fenced {
         /// The job that was leased.
         job: i64,
+    },
+    /// The worker was taken for dead by the others, and may claim nothing under this identity. Workers go on under a new one by themselves.
+    #[error(
+        "the worker {worker} was taken for dead: its jobs went to other workers, and it can claim no more of them under this identity"
+    )]
+    Dismissed {
+        /// The identity that was given up.
+        worker: Uuid,
+    },
+    /// The transactional API was called on a queue that is not in the transaction's database.
+    #[error(
+        "a queue on `{backend}` can't take part in a Postgres transaction: call `{instead}`, and make the work idempotent; or keep the queue in that database (`Queue::new`)"
+    )]
+    NotTransactional {
+        /// Where the queue is.
+        backend: &'static str,
+        /// What to call on such a queue.
+        instead: &'static str,
     },
 }
 
@@ -127,6 +154,25 @@ codes! {
         example: "A job is scheduled for the 30th of February, or for 24 o'clock.",
         remedy: "The error says which field it is, and what can stand there.",
     }
+
+    /// A worker that was taken for dead wanted to claim jobs. It goes on under a new identity.
+    pub DISMISSED = "QUEUE-0021", Aborted, "The worker was taken for dead" {
+        example: "A worker's machine was suspended for longer than the lease's time.",
+        remedy: "Nothing: the worker registers again. If it is frequent, give workers more time between heartbeats, or look what stalls them.",
+        retry: Retry::Backoff,
+    }
+
+    /// The transactional API was called on a queue that is not in the transaction's database.
+    pub NOT_TRANSACTIONAL = "QUEUE-0022", FailedPrecondition, "The queue can't take part in a transaction" {
+        example: "A program that enqueues in its own transaction is started with a queue on Redis.",
+        remedy: "Push jobs after the commit, and make the work idempotent; or keep the queue in the application's own Postgres.",
+    }
+
+    /// Schedules, lists of jobs and analytics were asked of a queue that is not in Postgres.
+    pub ONLY_POSTGRES = "QUEUE-0024", Unimplemented, "Only a queue in Postgres can do this" {
+        example: "A program that has periodic jobs is started with a queue on Redis.",
+        remedy: "Keep the queue in Postgres.",
+    }
 }
 
 impl Error {
@@ -142,7 +188,18 @@ impl Error {
             Error::Cycle { .. } => &CYCLE,
             Error::UniqueInFlow { .. } => &UNIQUE_IN_FLOW,
             Error::Cron(_) => &CRON,
+            Error::OnlyPostgres { .. } => &ONLY_POSTGRES,
+            Error::Dismissed { .. } => &DISMISSED,
+            Error::NotTransactional { .. } => &NOT_TRANSACTIONAL,
         }
+    }
+}
+
+impl Error {
+    /// Whether the storage understood what it was asked for and refused it: bad data, a broken constraint, a missing privilege or table. Asking again does not help.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let Error::Database(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
     }
 }
 

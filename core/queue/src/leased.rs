@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{PgConnection, types::Uuid};
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::{Error, Failure, Job, JobId, connections::Connections, store};
+use crate::{Error, Failure, Job, JobId, Progress, backend::Backend};
 
 /// How long a job that this worker is too old for is left to others, at most.
 const FOR_A_NEWER_WORKER: Duration = Duration::from_secs(10);
@@ -23,30 +23,40 @@ pub struct LeasedJob {
 /// What a worker's jobs need of it.
 #[derive(Debug)]
 pub(crate) struct Holder {
-    pub(crate) db: Connections,
+    pub(crate) backend: Arc<dyn Backend>,
     /// How long a handler may take.
     pub(crate) timeout: Duration,
 }
 
 /// A job as it was claimed.
 #[derive(Debug)]
-pub(crate) struct Claimed {
-    pub(crate) id: JobId,
-    pub(crate) queue: Arc<str>,
-    pub(crate) kind: String,
+pub struct Claimed {
+    /// Its number.
+    pub id: JobId,
+    /// Where it came from.
+    pub queue: Arc<str>,
+    /// What kind of job it is.
+    pub kind: String,
     /// As JSON text: one job whose arguments can't be read must not keep the rest of its batch from being claimed.
-    pub(crate) args: String,
-    pub(crate) attempt: i16,
-    pub(crate) max_attempts: i16,
-    pub(crate) flags: i16,
-    pub(crate) version: u8,
-    pub(crate) is_expired: bool,
-    pub(crate) trace: Option<String>,
+    pub args: String,
+    /// The number of this attempt, from 1.
+    pub attempt: i16,
+    /// How often it is tried in all.
+    pub max_attempts: i16,
+    /// What its end touches besides, in the back end's own terms: it gets them back with that end.
+    pub flags: i16,
+    /// The version of its arguments.
+    pub version: u8,
+    /// Whether it is too late to begin it.
+    pub is_expired: bool,
+    /// The request that it belongs to.
+    pub trace: Option<String>,
     /// How long ago it was enqueued, when it was claimed.
-    pub(crate) age: Duration,
-    pub(crate) token: Uuid,
+    pub age: Duration,
+    /// The lease that it is under.
+    pub token: Uuid,
     /// Its place in the batch.
-    pub(crate) place: i16,
+    pub place: i16,
 }
 
 impl LeasedJob {
@@ -118,8 +128,8 @@ impl LeasedJob {
     ///
     /// [`Error::Fenced`] when the lease is gone: another worker has the job. [`Error::Database`].
     pub async fn progress(&self, done: i64, total: i64, note: &str) -> Result<(), Error> {
-        let db = &self.worker.db;
-        db.within(store::progress(db, self.claimed.token, self.claimed.id, done, total, note)).await
+        let progress = Progress { done, total, note: note.to_owned() };
+        self.worker.backend.tell_progress(self.claimed.token, self.claimed.id, &progress).await
     }
 
     /// Says that the job's work is done; the worker records it, soon after the handler returns. If the worker dies
@@ -137,18 +147,6 @@ impl LeasedJob {
         let result = serde_json::to_string(result)
             .map_err(|source| Error::Arguments { kind: self.claimed.kind.clone(), source })?;
         Ok(Done { recorded: false, result: Some(result) })
-    }
-
-    /// Completes the job in the transaction that makes its effect: both become true together, and only if the lease
-    /// still stands. Commit, then return the [`Done`] from the handler. A transaction that was not committed after all sends the
-    /// job back to the queue.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Fenced`] when the lease is gone: roll back. [`Error::Database`].
-    pub async fn complete_in_tx(self, tx: &mut PgConnection) -> Result<Done, Error> {
-        store::complete_one(tx, &self.claimed, self.began.elapsed(), self.worker.timeout).await?;
-        Ok(Done { recorded: true, result: None })
     }
 }
 

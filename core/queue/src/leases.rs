@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sqlx::types::Uuid;
+use uuid::Uuid;
 
 /// Leases from just before they are claimed until they are settled. One that the database has and this map has not is the trace of a claim whose answer got lost: nobody
 /// works on its jobs, and the worker lives, so nobody would rescue them.

@@ -53,6 +53,7 @@
 //! those that take long, a worker holds no more than it runs. It has connections of its own, on which whatever did not end well is not used again.
 
 mod analytics;
+pub mod backend;
 mod backoff;
 mod connections;
 mod cron;
@@ -69,6 +70,7 @@ mod queue;
 mod retention;
 mod schedule;
 mod store;
+mod transactional;
 mod worker;
 
 pub use analytics::{Analytics, Capacity, Demand, KindAnalytics, Quantiles};

@@ -278,9 +278,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn jobs(&self, filter: &JobFilter) -> Result<JobPage, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("lists of jobs")?;
         db.within(store::jobs(db, filter)).await
     }
 
@@ -288,9 +288,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn job(&self, job: JobId) -> Result<Option<JobStory>, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("lists of jobs")?;
         db.within(store::story(db, job)).await
     }
 
@@ -298,9 +298,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn queues(&self) -> Result<Vec<QueueInfo>, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("lists of jobs")?;
         db.within(store::queues(db)).await
     }
 
@@ -308,9 +308,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("lists of jobs")?;
         db.within(store::workers(db)).await
     }
 }

@@ -5,19 +5,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sqlx::postgres::PgListener;
 use tokio::runtime::Handle;
 use tracing::debug;
 
-use crate::{Error, connections::Connections};
-
-/// The channel, whose messages are names of queues.
-const CHANNEL: &str = "seaworthy_queue";
+use crate::backend::Backend;
 
 /// Sends notifications one after the other: what comes in while one is on its way goes with the next.
 #[derive(Debug, Clone)]
 pub(crate) struct Notifier {
-    db: Connections,
+    backend: Arc<dyn Backend>,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -28,8 +24,8 @@ struct Waiting {
 }
 
 impl Notifier {
-    pub(crate) fn new(db: Connections) -> Self {
-        Notifier { db, waiting: Arc::default() }
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+        Notifier { backend, waiting: Arc::default() }
     }
 
     pub(crate) fn wake(&self, queue: &str) {
@@ -53,7 +49,7 @@ impl Notifier {
                 }
                 std::mem::take(&mut waiting.queues).into_iter().collect()
             };
-            if let Err(error) = self.db.within(notify(&self.db, &queues)).await {
+            if let Err(error) = self.backend.notify(&queues).await {
                 debug!(%error, "workers were not told of work, and find it at their next look");
             }
         }
@@ -62,22 +58,4 @@ impl Notifier {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn notify(db: &Connections, queues: &[String]) -> Result<(), Error> {
-    let mut held = db.acquire().await?;
-    sqlx::query("select pg_notify($1, queue) from unnest($2::text[]) as queue")
-        .bind(CHANNEL)
-        .bind(queues)
-        .execute(&mut *held)
-        .await?;
-    held.release();
-    Ok(())
-}
-
-/// Hears of work.
-pub(crate) async fn listen(db: &Connections) -> Result<PgListener, Error> {
-    let mut listener = db.listener().await?;
-    listener.listen(CHANNEL).await?;
-    Ok(listener)
 }

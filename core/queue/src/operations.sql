@@ -36,7 +36,7 @@ create index on seaworthy_queue.occurrence (job);
 -- Who does what one worker alone has to do. The epoch is the fence: it grows with each change of the leader, and whoever does something as the leader looks first, in the
 -- same transaction, whether the epoch is still its own.
 create table seaworthy_queue.leader (
-    only boolean primary key default true check (only),
+    is_only boolean primary key default true check (is_only),
     epoch bigint not null,
     worker uuid not null,
     until timestamptz not null

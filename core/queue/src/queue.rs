@@ -1,21 +1,21 @@
 //! The producer's side of the queue, and what an operator asks of it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc};
 
 use seaworthy_telemetry::metrics::{Backlog, Metrics};
 use serde::de::DeserializeOwned;
-use sqlx::{
-    PgConnection, PgPool,
-    migrate::{Migration, MigrationType, Migrator},
+
+use crate::{
+    Error, Flow, JobId, NewJob,
+    backend::{self, Backend},
+    connections::Connections,
+    notifier::Notifier,
 };
 
-use crate::{Error, Flow, JobId, NewJob, connections::Connections, notifier::Notifier, store};
-
-/// A queue in a Postgres database. Cheap to clone.
+/// A queue, in a Postgres database or on another [back end](crate::backend). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    pub(crate) pool: PgPool,
-    db: Connections,
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) metrics: Option<Metrics>,
     notifier: Notifier,
 }
@@ -95,19 +95,16 @@ pub struct DeadLetter {
     pub error: String,
 }
 
-/// What the queue asks the database for, beyond what workers do, may take so long.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 impl Queue {
-    /// A queue that works through this pool.
-    pub fn new(pool: PgPool) -> Self {
-        let db = Connections::shared(pool.clone(), DEADLINE);
-        Queue { notifier: Notifier::new(db.clone()), pool, db, metrics: None }
+    /// A queue whose jobs are kept here.
+    pub fn on(backend: impl Backend) -> Self {
+        let backend: Arc<dyn Backend> = Arc::new(backend);
+        Queue { notifier: Notifier::new(backend.clone()), backend, metrics: None }
     }
 
-    /// The connections of a queue that is kept in Postgres.
-    pub(crate) fn postgres(&self) -> Result<&Connections, Error> {
-        Ok(&self.db)
+    /// The connections of a queue that is kept in Postgres, for what only that can do.
+    pub(crate) fn postgres(&self, what: &'static str) -> Result<&Connections, Error> {
+        backend::connections(&*self.backend, what)
     }
 
     /// Counts and times jobs into these metrics: what is enqueued through this queue, and what its workers do.
@@ -122,99 +119,59 @@ impl Queue {
     ///
     /// [`Error::Migration`], [`Error::Database`].
     pub async fn migrate(&self) -> Result<(), Error> {
-        Ok(Self::migrations().run(&self.pool).await?)
+        self.backend.migrate().await
     }
 
-    /// What [`migrate`](Self::migrate) runs, for those who put the queue's tables in place with their own, as a test's schema does.
-    pub fn migrations() -> Migrator {
-        let steps = [("queue", include_str!("schema.sql")), ("operations", include_str!("operations.sql"))];
-        let migrations = steps.into_iter().zip(1..).map(|((name, sql), version)| {
-            Migration::new(
-                version,
-                name.into(),
-                MigrationType::Simple,
-                sqlx::SqlSafeStr::into_sql_str(sql),
-                false,
-            )
-        });
-        let mut migrator = Migrator::with_migrations(migrations.collect());
-        // A version table of our own, so that the application's migrations and ours don't meet.
-        migrator.create_schema("seaworthy_queue");
-        migrator.dangerous_set_table_name("seaworthy_queue.migration");
-        migrator
-    }
-
-    /// Enqueues a job in the caller's transaction: it can be claimed as soon as that commits. Idle workers find it at their next look; to tell them at once, call
-    /// [`wake`](Self::wake) after the commit.
-    ///
-    /// A job that has to be unique and is there already is not enqueued; the number is that of the one that is there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn enqueue(&self, tx: &mut PgConnection, job: &NewJob) -> Result<JobId, Error> {
-        Ok(self.offer(tx, job).await?.id)
-    }
-
-    /// As [`enqueue`](Self::enqueue), and says whether the job is new.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn offer(&self, tx: &mut PgConnection, job: &NewJob) -> Result<Enqueued, Error> {
-        let enqueued = store::enqueue(tx, std::slice::from_ref(job), &[0], &[0]).await?;
-        self.count([job]);
-        Ok(enqueued[0])
-    }
-
-    /// Enqueues many jobs in the caller's transaction; the numbers come in the jobs' order. Many take few statements, and thousands are copied.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Database`].
-    pub async fn enqueue_many(&self, tx: &mut PgConnection, jobs: &[NewJob]) -> Result<Vec<JobId>, Error> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let enqueued = store::enqueue(tx, jobs, &vec![0; jobs.len()], &vec![0; jobs.len()]).await?;
-        self.count(jobs);
-        Ok(enqueued.into_iter().map(|one| one.id).collect())
-    }
-
-    /// Enqueues jobs of which some wait for others, in the caller's transaction; the numbers come in the order in which they were added.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cycle`] when jobs wait for each other; [`Error::UniqueInFlow`]; [`Error::Database`].
-    pub async fn enqueue_flow(&self, tx: &mut PgConnection, flow: &Flow) -> Result<Vec<JobId>, Error> {
-        let edges = flow.edges()?;
-        if flow.jobs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let enqueued = store::enqueue_flow(tx, &flow.jobs, &edges).await?;
-        self.count(&flow.jobs);
-        Ok(enqueued.into_iter().map(|one| one.id).collect())
-    }
-
-    /// Enqueues a job in a transaction of its own, and tells idle workers at once.
+    /// Enqueues a job by itself, outside of any transaction of the application, and tells idle workers at once.
     ///
     /// # Errors
     ///
     /// [`Error::Database`].
     pub async fn push(&self, job: &NewJob) -> Result<JobId, Error> {
-        let mut held = self.db.acquire().await?;
-        // A job that is neither unique nor one of thousands takes one statement, which commits by itself.
-        let id = if job.unique.is_none() {
-            self.enqueue(&mut held, job).await?
-        } else {
-            let mut tx = sqlx::Connection::begin(&mut *held).await?;
-            let id = self.enqueue(&mut tx, job).await?;
-            tx.commit().await?;
-            id
-        };
-        held.release();
-        self.wake(&job.queue);
-        Ok(id)
+        Ok(self.push_or_find(job).await?.id)
+    }
+
+    /// As [`push`](Self::push), and says whether the job is new, or had to be unique and was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn push_or_find(&self, job: &NewJob) -> Result<Enqueued, Error> {
+        let enqueued = self.push_all(std::slice::from_ref(job), &[]).await?;
+        Ok(enqueued[0])
+    }
+
+    /// Enqueues many jobs, all or none of them; the numbers come in the jobs' order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`].
+    pub async fn push_many(&self, jobs: &[NewJob]) -> Result<Vec<JobId>, Error> {
+        Ok(self.push_all(jobs, &[]).await?.into_iter().map(|one| one.id).collect())
+    }
+
+    /// Enqueues jobs of which some wait for others, all or none of them; the numbers come in the order in which they were added.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cycle`] when jobs wait for each other; [`Error::UniqueInFlow`]; [`Error::Database`].
+    pub async fn push_flow(&self, flow: &Flow) -> Result<Vec<JobId>, Error> {
+        let edges = flow.edges()?;
+        Ok(self.push_all(&flow.jobs, &edges).await?.into_iter().map(|one| one.id).collect())
+    }
+
+    async fn push_all(&self, jobs: &[NewJob], edges: &[(usize, usize)]) -> Result<Vec<Enqueued>, Error> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let enqueued = self.backend.enqueue(jobs, edges).await?;
+        self.count(jobs);
+        jobs.iter()
+            .map(|job| &job.queue)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .for_each(|queue| self.wake(queue));
+        Ok(enqueued)
     }
 
     /// Tells idle workers of this queue, in all processes, to look for work at once: call it after the commit of a transaction that enqueued some. Many calls within a moment become
@@ -237,7 +194,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn cancel(&self, job: JobId) -> Result<Cancelled, Error> {
-        self.db.within(store::cancel(&self.db, job)).await
+        self.backend.cancel(job).await
     }
 
     /// How far a job is, when its handler has said so.
@@ -246,7 +203,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn progress(&self, job: JobId) -> Result<Option<Progress>, Error> {
-        self.db.within(store::progress_of(&self.db, job)).await
+        self.backend.progress(job).await
     }
 
     /// What a job's handler has left, once it is completed; nothing before that, and when it left nothing.
@@ -255,7 +212,7 @@ impl Queue {
     ///
     /// [`Error::Arguments`] when the result does not have the form of `T`; [`Error::Database`].
     pub async fn result<T: DeserializeOwned>(&self, job: JobId) -> Result<Option<T>, Error> {
-        let json = self.db.within(store::result_of(&self.db, job)).await?;
+        let json = self.backend.result(job).await?;
         let read = |json: String| serde_json::from_str(&json);
         json.map(read).transpose().map_err(|source| Error::Arguments { kind: format!("job {job}"), source })
     }
@@ -266,7 +223,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn pause(&self, queue: &str) -> Result<bool, Error> {
-        self.db.within(store::pause(&self.db, queue)).await
+        self.backend.pause(queue).await
     }
 
     /// Lets workers claim from this queue again. Says whether it was paused before.
@@ -275,7 +232,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn resume(&self, queue: &str) -> Result<bool, Error> {
-        let resumed = self.db.within(store::resume(&self.db, queue)).await?;
+        let resumed = self.backend.resume(queue).await?;
         self.wake(queue);
         Ok(resumed)
     }
@@ -287,7 +244,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn backlog(&self, queue: &str) -> Result<Backlog, Error> {
-        let backlog = self.db.within(store::backlog(&self.db, queue)).await?;
+        let backlog = self.backend.backlog(queue).await?;
         if let Some(metrics) = &self.metrics {
             metrics.queue().backlog(queue, backlog);
         }
@@ -300,7 +257,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn stats(&self) -> Result<Stats, Error> {
-        self.db.within(store::stats(&self.db)).await
+        self.backend.stats().await
     }
 
     /// The newest `limit` dead letters.
@@ -309,7 +266,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn dead_letters(&self, limit: i64) -> Result<Vec<DeadLetter>, Error> {
-        self.db.within(store::dead_letters(&self.db, None, limit)).await
+        self.backend.dead_letters(None, limit).await
     }
 
     /// The newest `limit` dead letters of this kind.
@@ -318,7 +275,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn dead_letters_of(&self, kind: &str, limit: i64) -> Result<Vec<DeadLetter>, Error> {
-        self.db.within(store::dead_letters(&self.db, Some(kind), limit)).await
+        self.backend.dead_letters(Some(kind), limit).await
     }
 
     /// Enqueues new jobs in the place of these dead letters, with all their attempts, and says which became which. A new job knows its old one (`replay_of` in the table), and what waited for
@@ -328,7 +285,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn replay(&self, dead: &[JobId]) -> Result<Vec<(JobId, JobId)>, Error> {
-        self.db.within(store::replay(&self.db, dead)).await
+        self.backend.replay(dead).await
     }
 
     /// Forgets these dead letters, cancels what waited for them, and says how many there were. Their jobs stay in the history.
@@ -337,7 +294,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn purge(&self, dead: &[JobId]) -> Result<u64, Error> {
-        self.db.within(store::purge(&self.db, dead)).await
+        self.backend.purge(dead).await
     }
 
     /// Returns the jobs of workers whose heartbeats stopped to the queue, and says how many. Workers do this
@@ -347,7 +304,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn rescue(&self) -> Result<u64, Error> {
-        self.db.within(store::rescue_expired(&self.db)).await
+        self.backend.rescue_expired().await
     }
 
     /// Makes scheduled jobs that are due ready, and says how many.
@@ -356,6 +313,6 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn promote_due(&self) -> Result<u64, Error> {
-        self.db.within(store::promote_due(&self.db)).await
+        self.backend.promote_due().await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::{Cron, Error, JobId, LeasedJob, NewJob, Queue, store};
+use crate::{Cron, Error, JobId, LeasedJob, NewJob, Queue, backend, store};
 
 /// A job that is enqueued whenever a [`Cron`] says so. It is kept in the database under its name, and the leader among the workers enqueues each occurrence exactly once, however many workers there are and
 /// whenever they are killed.
@@ -111,9 +111,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Cron`] when it is not due before the year 5000; [`Error::Database`].
+    /// [`Error::Cron`] when it is not due before the year 5000; [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn schedule(&self, schedule: &Schedule) -> Result<(), Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("schedules")?;
         db.within(store::upsert_schedule(db, schedule)).await
     }
 
@@ -121,9 +121,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn unschedule(&self, name: &str) -> Result<bool, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("schedules")?;
         db.within(store::remove_schedule(db, name)).await
     }
 
@@ -131,9 +131,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn pause_schedule(&self, name: &str) -> Result<bool, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("schedules")?;
         db.within(store::pause_schedule(db, name)).await
     }
 
@@ -141,9 +141,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn resume_schedule(&self, name: &str) -> Result<bool, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("schedules")?;
         db.within(store::resume_schedule(db, name)).await
     }
 
@@ -151,9 +151,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`Error::Database`].
+    /// [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn schedules(&self) -> Result<Vec<Scheduled>, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("schedules")?;
         db.within(store::schedules(db)).await
     }
 }
@@ -165,7 +165,7 @@ impl LeasedJob {
     ///
     /// [`Error::Database`].
     pub async fn occurrence(&self) -> Result<Option<(String, SystemTime)>, Error> {
-        let db = &self.worker.db;
+        let Ok(db) = backend::connections(&*self.worker.backend, "schedules") else { return Ok(None) };
         db.within(store::occurrence_of(db, self.claimed.id)).await
     }
 }

@@ -1,27 +1,19 @@
 //! Workers take jobs.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Row, types::Uuid};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::flag;
-use crate::{Error, JobId, connections::Connections, leased::Claimed};
-
-/// What a worker asks for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Claim<'a> {
-    pub(crate) worker: Uuid,
-    pub(crate) token: Uuid,
-    pub(crate) queue: &'a Arc<str>,
-    /// A power of two: it becomes part of the statement, and few different statements stay prepared.
-    pub(crate) limit: usize,
-    /// Jobs of lower ranks are left for another time.
-    pub(crate) from: i64,
-}
+use crate::{
+    Error, JobId,
+    backend::{Claim, Claimed, ClaimedBatch},
+    connections::Connections,
+};
 
 /// Claims jobs under this new token, and says the rank of the first. The foreign key to the worker's row is the fence against a worker
 /// that was given up: its claim fails.
-pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Claimed>, Option<i64>), Error> {
+pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<ClaimedBatch, Error> {
     // The limit is a literal, since as a parameter it makes Postgres plan for a large share of the table.
     let statement = format!(
         "with picked as materialized (
@@ -48,9 +40,15 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Cla
         .bind(claim.worker)
         .bind(claim.from)
         .fetch_all(&mut *held)
-        .await?;
+        .await
+        .map_err(|error| match error {
+            sqlx::Error::Database(error) if error.is_foreign_key_violation() => {
+                Error::Dismissed { worker: claim.worker }
+            }
+            error => error.into(),
+        })?;
     held.release();
-    let first = rows.first().map(|row| row.try_get("rank")).transpose()?;
+    let first_rank = rows.first().map(|row| row.try_get("rank")).transpose()?;
     let mut jobs = Vec::with_capacity(rows.len());
     for (row, place) in rows.iter().zip(0..) {
         jobs.push(Claimed {
@@ -69,5 +67,5 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Cla
             place,
         });
     }
-    Ok((jobs, first))
+    Ok(ClaimedBatch { jobs, first_rank })
 }

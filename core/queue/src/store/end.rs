@@ -5,7 +5,11 @@ use std::{collections::HashSet, time::Duration};
 use sqlx::{Connection as _, PgConnection, Row, types::Uuid};
 
 use super::{flag, flow, interval, limit_lock_waits, milliseconds, rescue};
-use crate::{Error, JobId, connections::Connections, leased::Claimed};
+use crate::{
+    Error,
+    backend::{Claimed, Completed, Ending, Unfinished},
+    connections::Connections,
+};
 
 /// Completes one job in the caller's transaction, or says that the lease is gone.
 ///
@@ -43,22 +47,6 @@ pub(crate) async fn complete_one(
         return Err(fenced());
     }
     consequences(tx, &[job.id.0], job.flags, true).await
-}
-
-/// Jobs of one lease whose work is done.
-#[derive(Debug, Clone)]
-pub(crate) struct Completed {
-    pub(crate) token: Uuid,
-    pub(crate) part: i16,
-    /// Whether nothing is left of the lease then.
-    pub(crate) is_over: bool,
-    pub(crate) jobs: Vec<i64>,
-    /// How long the handler of each took, in seconds.
-    pub(crate) ran: Vec<f32>,
-    /// What is so of any of the jobs.
-    pub(crate) flags: i16,
-    /// As JSON text.
-    pub(crate) results: Vec<(i64, String)>,
 }
 
 /// Completes jobs of leases whose work is done. Repeating it, after an answer that got lost, changes nothing. Says which of the leases still stood.
@@ -129,18 +117,8 @@ async fn record_completed(tx: &mut PgConnection, done: &[Completed]) -> Result<H
     Ok(stood.iter().map(|row| row.try_get("token")).collect::<Result<_, _>>()?)
 }
 
-/// How an attempt ended that did not do the job's work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    RetryIn(Duration),
-    /// Given back: the attempt does not count.
-    ReturnIn(Duration),
-    Dead,
-    Cancelled,
-    Expired,
-}
-
 impl Ending {
+    /// As it is called in the history.
     fn outcome(self) -> &'static str {
         match self {
             Ending::RetryIn(_) => "retried",
@@ -150,20 +128,6 @@ impl Ending {
             Ending::Expired => "expired",
         }
     }
-}
-
-/// A job whose work was not done.
-#[derive(Debug, Clone)]
-pub(crate) struct Unfinished {
-    pub(crate) token: Uuid,
-    pub(crate) part: i16,
-    pub(crate) job: JobId,
-    pub(crate) attempt: i16,
-    pub(crate) flags: i16,
-    pub(crate) ending: Ending,
-    pub(crate) why: String,
-    /// How long its handler took, in seconds, if one ran.
-    pub(crate) ran: Option<f32>,
 }
 
 /// Records how attempts of one lease ended, unless the lease is gone; and not of jobs that were completed after all, by a commit whose answer got lost. Says how many were

@@ -28,11 +28,9 @@ use crate::{Error, job::microseconds};
 pub(crate) use analytics::{analytics, pace};
 pub(crate) use backlog::{backlog, stats};
 pub(crate) use cancel::{cancel, cancelled_on};
-pub(crate) use claim::{Claim, claim};
+pub(crate) use claim::claim;
 pub(crate) use dead::{dead_letters, purge, replay};
-pub(crate) use end::{
-    Completed, Ending, Unfinished, close_lease, complete_many, complete_one, end_unfinished,
-};
+pub(crate) use end::{close_lease, complete_many, complete_one, end_unfinished};
 pub(crate) use enqueue::enqueue;
 pub(crate) use failures::failures;
 pub(crate) use flow::enqueue_flow;

@@ -3,7 +3,7 @@
 use sqlx::{Connection as _, PgConnection, types::Uuid};
 
 use super::{MAINTENANCE_BATCH, limit_lock_waits};
-use crate::{Error, connections::Connections, leased::Claimed};
+use crate::{Error, backend::Claimed, connections::Connections};
 
 /// Dead workers that one look rescues from at most.
 const MAX_RESCUES: usize = 16;

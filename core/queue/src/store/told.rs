@@ -8,9 +8,7 @@ pub(crate) async fn progress(
     db: &Connections,
     token: Uuid,
     job: JobId,
-    done: i64,
-    total: i64,
-    note: &str,
+    progress: &Progress,
 ) -> Result<(), Error> {
     let mut held = db.acquire().await?;
     let told = sqlx::query(
@@ -20,9 +18,9 @@ pub(crate) async fn progress(
     )
     .bind(token)
     .bind(job.0)
-    .bind(done)
-    .bind(total)
-    .bind(note)
+    .bind(progress.done)
+    .bind(progress.total)
+    .bind(&progress.note)
     .execute(&mut *held)
     .await?;
     held.release();

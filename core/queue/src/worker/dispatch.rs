@@ -6,40 +6,39 @@ use std::{
 };
 
 use rand::RngExt as _;
-use sqlx::types::Uuid;
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tracing::warn;
+use uuid::Uuid;
 
 use super::{Worker, prefetch::Prefetch, run_job::Runner, scaling::scale, settle::Settling, upkeep::Upkeep};
 use crate::{
     Error,
-    connections::Connections,
-    leased::Claimed,
+    backend::{Backend, Claim, Claimed, ClaimedBatch},
     leases::Leases,
-    store::{self, Claim},
 };
-
-/// Connections of a worker: for a claim, two for what is recorded, two for its upkeep, one for what it does as the leader or to scale itself, and one that listens.
-const CONNECTIONS: u32 = 7;
 
 /// Works until told to stop, and says whether everything was finished in time.
 pub(super) async fn run(worker: Worker, stop: watch::Receiver<Option<Instant>>) -> bool {
-    let db = Connections::own(&worker.queue.pool, CONNECTIONS, worker.statement_deadline());
+    let backend = worker.queue.backend.for_worker(worker.statement_deadline());
     let leases = Leases::default();
-    let (outbox, settling) = Settling::start(db.clone(), leases.clone());
+    let (outbox, settling) = Settling::start(backend.clone(), leases.clone());
     let wake = Arc::new(Notify::new());
     let worker = Arc::new(worker);
-    let runner = Arc::new(Runner::new(worker.clone(), db.clone(), outbox));
-    let upkeep =
-        Upkeep { worker: worker.clone(), db: db.clone(), leases: leases.clone(), runner: runner.clone() };
+    let runner = Arc::new(Runner::new(worker.clone(), backend.clone(), outbox));
+    let upkeep = Upkeep {
+        worker: worker.clone(),
+        backend: backend.clone(),
+        leases: leases.clone(),
+        runner: runner.clone(),
+    };
     let mut dispatch = Dispatch {
         slots: Arc::new(Semaphore::new(worker.concurrency)),
         worker,
-        db: db.clone(),
+        backend: backend.clone(),
         leases,
         runner,
         upkeep,
@@ -49,13 +48,13 @@ pub(super) async fn run(worker: Worker, stop: watch::Receiver<Option<Instant>>) 
         jobs: JoinSet::new(),
     };
     let finished = dispatch.work(settling).await;
-    db.close().await;
+    backend.close().await;
     finished
 }
 
 struct Dispatch {
     worker: Arc<Worker>,
-    db: Connections,
+    backend: Arc<dyn Backend>,
     leases: Leases,
     runner: Arc<Runner>,
     upkeep: Upkeep,
@@ -73,13 +72,13 @@ impl Dispatch {
     async fn work(&mut self, settling: Settling) -> bool {
         let mut listening = JoinSet::new();
         listening.spawn(self.upkeep.clone().listen(self.wake.clone()));
-        let scaling = scale(self.worker.clone(), self.db.clone(), self.runner.clone(), self.slots.clone());
+        let scaling =
+            scale(self.worker.clone(), self.backend.clone(), self.runner.clone(), self.slots.clone());
         listening.spawn(scaling);
         let mut last_id = None;
         while self.stop.borrow().is_none() {
             let id = Uuid::new_v4();
-            let register = store::register_worker(&self.db, id, self.worker.lease_timeout);
-            match self.db.within(register).await {
+            match self.backend.register_worker(id, self.worker.lease_timeout).await {
                 Ok(()) => {
                     self.worker.vitals.beats();
                     last_id = Some(id);
@@ -103,11 +102,11 @@ impl Dispatch {
         let finishing = async { while self.jobs.join_next().await.is_some() {} };
         let finished = timeout_at(deadline, finishing).await.is_ok();
         self.jobs.shutdown().await;
-        let settled = settling.finish(self.db.deadline()).await;
+        let settled = settling.finish(self.backend.deadline()).await;
         upkeep.shutdown().await;
         listening.shutdown().await;
         if let Some(id) = last_id
-            && let Err(error) = self.db.within(store::retire_worker(&self.db, id)).await
+            && let Err(error) = self.backend.retire_worker(id).await
         {
             warn!(%error, "the worker could not sign off; it will be taken for dead");
         }
@@ -117,8 +116,7 @@ impl Dispatch {
     /// Tells operators who this is.
     async fn describe(&self, id: Uuid) {
         let queues: Vec<&str> = self.worker.queues.iter().map(|(queue, _)| &**queue).collect();
-        let told = store::describe_worker(&self.db, id, &queues, self.worker.vitals.slots());
-        if let Err(error) = self.db.within(told).await {
+        if let Err(error) = self.backend.describe_worker(id, &queues, self.worker.vitals.slots()).await {
             warn!(%error, "operators don't see who the worker is");
         }
     }
@@ -146,7 +144,7 @@ impl Dispatch {
             let wanted = prefetch.claim(self.slots.available_permits(), self.waiting.len());
             if claiming.is_empty() && wanted > 0 && now >= next_look {
                 let look = looks.next(now);
-                claiming.spawn(claim(self.db.clone(), self.leases.clone(), id, look, wanted));
+                claiming.spawn(claim(self.backend.clone(), self.leases.clone(), id, look, wanted));
             }
             let is_blocked = claiming.is_empty() && wanted == 0;
             self.worker.vitals.is_busy(is_blocked);
@@ -165,7 +163,7 @@ impl Dispatch {
                             next_look = Instant::now() + self.worker.poll;
                         }
                     }
-                    Ok(Err(Error::Database(sqlx::Error::Database(error)))) if error.is_foreign_key_violation() => {
+                    Ok(Err(Error::Dismissed { .. })) => {
                         warn!("the worker was taken for dead and starts again under a new identity");
                         break;
                     }
@@ -187,7 +185,7 @@ impl Dispatch {
             }
         }
         // A claim that is on its way is waited for: what it brings goes back.
-        let claimed = timeout(self.db.deadline(), claiming.join_next()).await;
+        let claimed = timeout(self.backend.deadline(), claiming.join_next()).await;
         if let Ok(Some(Ok(Ok((_, jobs))))) = claimed {
             self.waiting.extend(jobs);
         }
@@ -202,7 +200,7 @@ impl Dispatch {
         for (token, jobs) in of {
             let (part, _) = self.leases.part(token, 0);
             // What can't be returned now is returned when the worker signs off, or rescued.
-            if let Err(error) = self.db.within(store::give_back(&self.db, part, &jobs)).await {
+            if let Err(error) = self.backend.give_back(part, &jobs).await {
                 warn!(%error, jobs = jobs.len(), "jobs that were not begun could not be returned");
             } else if self.leases.settled(token, jobs.len()) {
                 self.runner.outbox().close(token).await;
@@ -222,7 +220,7 @@ struct Look {
 }
 
 async fn claim(
-    db: Connections,
+    backend: Arc<dyn Backend>,
     leases: Leases,
     worker: Uuid,
     mut look: Look,
@@ -230,14 +228,14 @@ async fn claim(
 ) -> Result<(Look, Vec<Claimed>), Error> {
     let token = leases.open();
     let claim = Claim { worker, token, queue: &look.queue, limit, from: look.from };
-    match db.within(store::claim(&db, claim)).await {
-        Ok((jobs, first)) => {
+    match backend.claim(claim).await {
+        Ok(ClaimedBatch { jobs, first_rank }) => {
             if jobs.is_empty() {
                 leases.close(token);
             } else {
                 leases.claimed(token, jobs.len());
             }
-            look.first = first;
+            look.first = first_rank;
             Ok((look, jobs))
         }
         Err(error) => {

@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use sqlx::types::Uuid;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use super::upkeep::Upkeep;
-use crate::store::{self, Term};
+use crate::{
+    backend,
+    connections::Connections,
+    store::{self, Term},
+};
 
 /// How often the leader looks for what is due, at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -18,12 +22,16 @@ impl Upkeep {
     /// Each term ends by itself, three heartbeats after it was last prolonged, by the database's clock; so another worker leads four heartbeats after the death of the leader at the latest. A leader that was
     /// frozen does not know that its term is over: so each of its transactions asks the database.
     pub(super) async fn leadership(self, id: Uuid) {
+        let Ok(db) = backend::connections(&*self.backend, "schedules") else {
+            // Elsewhere there is nothing that one worker does for all.
+            return std::future::pending().await;
+        };
         let heartbeat = self.worker.heartbeat;
         let mut next_look_for_old = Instant::now();
         let mut led = None;
         loop {
             let began = Instant::now();
-            let term = match self.db.within(store::lead(&self.db, id, 3 * heartbeat)).await {
+            let term = match db.within(store::lead(db, id, 3 * heartbeat)).await {
                 Ok(term) => term,
                 Err(error) => {
                     debug!(%error, "a look for a leader failed");
@@ -38,12 +46,12 @@ impl Upkeep {
             while let Some(term) = led
                 && began.elapsed() < heartbeat
             {
-                if !self.enqueue_due(term).await {
+                if !self.enqueue_due(db, term).await {
                     led = None;
                     break;
                 }
                 if Instant::now() >= next_look_for_old {
-                    match self.forget(term).await {
+                    match self.forget(db, term).await {
                         true => {}
                         false => next_look_for_old = Instant::now() + store::RETENTION_PAUSE,
                     }
@@ -56,8 +64,8 @@ impl Upkeep {
     }
 
     /// Enqueues what schedules have made due. Says whether this worker still leads, as far as it knows.
-    async fn enqueue_due(&self, term: Term) -> bool {
-        match self.db.within(store::fire(&self.db, term)).await {
+    async fn enqueue_due(&self, db: &Connections, term: Term) -> bool {
+        match db.within(store::fire(db, term)).await {
             Ok(fired) => {
                 let queue = &self.worker.queue;
                 queue.count(&fired.jobs);
@@ -81,8 +89,8 @@ impl Upkeep {
     }
 
     /// Forgets a batch of what is old. Says whether there is more.
-    async fn forget(&self, term: Term) -> bool {
-        match self.db.within(store::forget(&self.db, term, self.worker.retention)).await {
+    async fn forget(&self, db: &Connections, term: Term) -> bool {
+        match db.within(store::forget(db, term, self.worker.retention)).await {
             Ok(Some(gone)) => {
                 if gone.records + gone.keys + gone.dead_letters > 0 {
                     debug!(gone.records, gone.jobs, gone.keys, gone.dead_letters, "forgot what is over");
@@ -99,7 +107,9 @@ impl Upkeep {
 
     /// Lets another worker lead at once, if this one does; while it finishes what it has.
     pub(super) async fn resign(self, id: Uuid) {
-        if let Ok(Err(error)) = timeout(self.db.deadline(), store::resign(&self.db, id)).await {
+        if let Ok(db) = backend::connections(&*self.backend, "schedules")
+            && let Err(error) = db.within(store::resign(db, id)).await
+        {
             debug!(%error, "another worker leads only once the term is over");
         }
     }

@@ -21,9 +21,8 @@ use tracing::{debug, info};
 use super::{Worker, settle::Outbox};
 use crate::{
     Done, JobId, LeasedJob,
-    connections::Connections,
-    leased::{Claimed, Holder},
-    store::{Completed, Ending, Unfinished},
+    backend::{Backend, Claimed, Completed, Ending, Unfinished},
+    leased::Holder,
 };
 
 /// What the jobs of a worker share.
@@ -39,8 +38,8 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    pub(super) fn new(worker: Arc<Worker>, db: Connections, outbox: Outbox) -> Self {
-        let holder = Arc::new(Holder { db, timeout: worker.job_timeout });
+    pub(super) fn new(worker: Arc<Worker>, backend: Arc<dyn Backend>, outbox: Outbox) -> Self {
+        let holder = Arc::new(Holder { backend, timeout: worker.job_timeout });
         Runner {
             worker,
             holder,

@@ -9,7 +9,7 @@ use tokio::{
 use tracing::{debug, info};
 
 use super::{Worker, run_job::Runner};
-use crate::{connections::Connections, store};
+use crate::backend::Backend;
 
 /// How often a worker looks whether it should run more jobs at once, or fewer.
 const LOOK: Duration = Duration::from_secs(1);
@@ -78,7 +78,12 @@ impl Scaler {
 }
 
 /// Changes the slots of a worker by what waits. Never ends by itself.
-pub(super) async fn scale(worker: Arc<Worker>, db: Connections, runner: Arc<Runner>, slots: Arc<Semaphore>) {
+pub(super) async fn scale(
+    worker: Arc<Worker>,
+    backend: Arc<dyn Backend>,
+    runner: Arc<Runner>,
+    slots: Arc<Semaphore>,
+) {
     let Some(bounds) = worker.scaling.clone() else { return };
     let names: Vec<&str> = worker.queues.iter().map(|(queue, _)| &**queue).collect();
     let mut scaler = Scaler { slots: bounds.least, bounds, calm: 0 };
@@ -88,7 +93,7 @@ pub(super) async fn scale(worker: Arc<Worker>, db: Connections, runner: Arc<Runn
     loop {
         if Instant::now() >= next_look {
             next_look = Instant::now() + LOOK;
-            match db.within(store::pressure(&db, &names)).await {
+            match backend.pressure(&names).await {
                 Ok((ready, oldest)) => {
                     let now = (runner.finished(), runner.ran());
                     let finished = u32::try_from(now.0 - before.0).unwrap_or(u32::MAX);

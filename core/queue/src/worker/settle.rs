@@ -1,20 +1,19 @@
 //! Records what became of claimed jobs, many at a time, and does not give up while the database is away.
 
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
-use sqlx::types::Uuid;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::{
     Error,
-    connections::Connections,
+    backend::{Backend, Completed, Unfinished},
     leases::Leases,
-    store::{self, Completed, Unfinished},
 };
 
 /// Ends that may wait to be recorded: while the database is away, handlers wait.
@@ -72,12 +71,12 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    pub(super) fn start(db: Connections, leases: Leases) -> (Outbox, Self) {
+    pub(super) fn start(backend: Arc<dyn Backend>, leases: Leases) -> (Outbox, Self) {
         let (done, completions) = mpsc::channel(WAITING);
         let (other, others) = mpsc::channel(WAITING);
         let outbox = Outbox { done, other, leases: leases.clone() };
         let stop = watch::Sender::new(false);
-        let settler = Settler { db, leases, outbox: outbox.clone(), stop: stop.subscribe() };
+        let settler = Settler { backend, leases, outbox: outbox.clone(), stop: stop.subscribe() };
         let mut tasks = JoinSet::new();
         tasks.spawn(settler.clone().complete(completions));
         tasks.spawn(settler.settle_others(others));
@@ -94,7 +93,7 @@ impl Settling {
 
 #[derive(Clone)]
 struct Settler {
-    db: Connections,
+    backend: Arc<dyn Backend>,
     leases: Leases,
     outbox: Outbox,
     stop: watch::Receiver<bool>,
@@ -122,7 +121,7 @@ impl Settler {
             for batch in &mut batches {
                 (batch.part, batch.is_over) = self.leases.part(batch.token, batch.jobs.len());
             }
-            let stood = self.until_it_works(|| store::complete_many(&self.db, &batches)).await;
+            let stood = self.until_it_works(|| self.backend.complete(&batches)).await;
             for Completed { token, jobs, is_over, .. } in batches {
                 if stood.as_ref().is_some_and(|stood| !stood.contains(&token)) {
                     warn!(
@@ -163,7 +162,7 @@ impl Settler {
                 }
             }
             for token in over {
-                let unfinished = self.until_it_works(|| store::close_lease(&self.db, token)).await;
+                let unfinished = self.until_it_works(|| self.backend.close_lease(token)).await;
                 if let Some(jobs @ 1..) = unfinished {
                     warn!(
                         jobs,
@@ -179,11 +178,11 @@ impl Settler {
         for Unfinished { job, attempt, ending, why, .. } in &*jobs {
             info!(%job, attempt, ?ending, why, "a job was not done");
         }
-        let mut recorded = self.until_it_works(|| store::end_unfinished(&self.db, jobs)).await;
+        let mut recorded = self.until_it_works(|| self.backend.end_unfinished(jobs)).await;
         if recorded.is_none() {
             // A text may be what the database refuses: not every encoding has every character.
             jobs.iter_mut().for_each(|job| job.why = "the error's text could not be stored".to_owned());
-            recorded = self.until_it_works(|| store::end_unfinished(&self.db, jobs)).await;
+            recorded = self.until_it_works(|| self.backend.end_unfinished(jobs)).await;
         }
         if recorded.is_some_and(|recorded| recorded < jobs.len()) {
             info!("failures were not recorded: the jobs were completed, or another worker has them");
@@ -199,10 +198,10 @@ impl Settler {
         let mut pause = FIRST_PAUSE;
         let mut refusals = 0;
         loop {
-            match self.db.within(attempt()).await {
+            match attempt().await {
                 Ok(value) => return Some(value),
                 Err(error) => {
-                    refusals += u32::from(is_refusal(&error));
+                    refusals += u32::from(error.is_refusal());
                     warn!(%error, "the outcome of jobs could not be recorded yet");
                 }
             }
@@ -232,10 +231,4 @@ async fn receive<T>(
             !round.is_empty()
         }
     }
-}
-
-/// Whether the database understood the statement and refused it: bad data, a broken constraint, a missing privilege or table.
-fn is_refusal(error: &Error) -> bool {
-    let Error::Database(sqlx::Error::Database(error)) = error else { return false };
-    error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
 }

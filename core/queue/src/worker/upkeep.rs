@@ -3,20 +3,20 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use seaworthy_telemetry::metrics::JobOutcome;
-use sqlx::types::Uuid;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep},
 };
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use super::{Worker, run_job::Runner};
-use crate::{Error, connections::Connections, leases::Leases, notifier, store};
+use crate::{Error, backend::Backend, leases::Leases};
 
 #[derive(Clone)]
 pub(super) struct Upkeep {
     pub(super) worker: Arc<Worker>,
-    pub(super) db: Connections,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) leases: Leases,
     pub(super) runner: Arc<Runner>,
 }
@@ -28,7 +28,7 @@ impl Upkeep {
         const REPEAT: Duration = Duration::from_millis(100);
         let heartbeat = self.worker.heartbeat;
         loop {
-            match self.db.within(store::heartbeat(&self.db, id)).await {
+            match self.backend.heartbeat(id).await {
                 Ok(true) => {
                     self.worker.vitals.beats();
                     sleep(heartbeat).await;
@@ -48,12 +48,12 @@ impl Upkeep {
     /// Makes scheduled jobs ready, stops jobs that were cancelled, rescues those of dead workers, and returns those of claims whose answer got lost. Never
     /// ends by itself.
     pub(super) async fn maintenance(self, id: Uuid) {
-        let Upkeep { worker, db, .. } = &self;
+        let Upkeep { worker, backend, .. } = &self;
         // Not at once: after an outage the others' heartbeats must have a chance to come first.
         let mut next_rescue = Instant::now() + worker.heartbeat;
         loop {
             tell(self.promote(), "scheduled jobs could not be made ready").await;
-            match db.within(store::cancelled_on(db, id)).await {
+            match backend.cancelled_on(id).await {
                 Ok(jobs) => self.runner.cancel(jobs.into_iter().collect()),
                 Err(error) => debug!(%error, "a look for cancelled jobs failed"),
             }
@@ -67,14 +67,14 @@ impl Upkeep {
     }
 
     async fn promote(&self) -> Result<(), Error> {
-        if self.db.within(store::promote_due(&self.db)).await? > 0 {
+        if self.backend.promote_due().await? > 0 {
             self.worker.queues.iter().for_each(|(queue, _)| self.worker.queue.wake(queue));
         }
         Ok(())
     }
 
     async fn rescue(&self) -> Result<(), Error> {
-        let jobs = self.db.within(store::rescue_expired(&self.db)).await?;
+        let jobs = self.backend.rescue_expired().await?;
         if jobs > 0 {
             info!(jobs, "rescued jobs of workers that died");
             if let Some(metrics) = &self.worker.queue.metrics {
@@ -86,12 +86,12 @@ impl Upkeep {
 
     /// Returns the jobs of leases that are not open here. The database is asked first: whatever it names was opened here before.
     async fn release_strays(&self, id: Uuid) -> Result<(), Error> {
-        let mut tokens = self.db.within(store::leases_of(&self.db, id)).await?;
+        let mut tokens = self.backend.leases_of(id).await?;
         tokens.retain(|token| !self.leases.is_open(*token));
         if tokens.is_empty() {
             return Ok(());
         }
-        let jobs = self.db.within(store::release(&self.db, &tokens)).await?;
+        let jobs = self.backend.release(&tokens).await?;
         if jobs > 0 {
             info!(jobs, "returned jobs of claims whose answer got lost");
         }
@@ -101,11 +101,11 @@ impl Upkeep {
     /// Wakes the worker when somebody says that there is work. Never ends by itself.
     pub(super) async fn listen(self, wake: Arc<Notify>) {
         loop {
-            if let Ok(mut listener) = self.db.within(notifier::listen(&self.db)).await {
+            if let Ok(mut listener) = self.backend.listen().await {
                 // What came before it listened is found by a look.
                 wake.notify_one();
-                while let Ok(notification) = listener.recv().await {
-                    if self.worker.queues.iter().any(|(queue, _)| **queue == *notification.payload()) {
+                while let Ok(named) = listener.next().await {
+                    if self.worker.queues.iter().any(|(queue, _)| **queue == *named) {
                         wake.notify_one();
                     }
                 }

@@ -230,7 +230,7 @@ fn scanned(expression: &str, zone: &TimeZone, from: Timestamp) -> Vec<Timestamp>
         if fits(expression, local) {
             due.push(moments[shown].0);
         }
-        local = local + SignedDuration::from_mins(1);
+        local += SignedDuration::from_mins(1);
     }
     due.dedup();
     due.retain(|at| *at > from && *at <= from + SignedDuration::from_mins(SPAN));

@@ -300,3 +300,25 @@ async fn another_worker_leads_soon_after_the_leader_died_or_signed_off(env: Env)
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
+async fn the_jobs_of_a_leader_that_died_are_rescued_without_an_election(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
+    let leads = worker(&queue).heartbeat(Duration::from_millis(50), Duration::from_millis(500));
+    let leader = leads.clone().handle("work", |_| std::future::pending()).start();
+    let give_up = Instant::now() + DEADLINE;
+    while !leader.is_leader() {
+        assert!(Instant::now() < give_up, "nobody leads");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    queue.push(&NewJob::new("work", &()).unwrap()).await.unwrap();
+    until(&queue, "a claim", |stats| stats.leased == 1).await;
+    // Somebody who does not go on with it seems to lead for a long time.
+    drop(leader);
+    take_over(&pool).await;
+    let other = leads.handle("work", |job| async { Ok(job.done()) }).start();
+    let stats = until(&queue, "completion", |stats| stats.completed == 1).await;
+    assert_eq!(stats.rescued, 1);
+    assert!(!other.is_leader());
+    assert!(other.drain(DEADLINE).await);
+}
