@@ -117,7 +117,13 @@ async fn refuse_to_purge(queue: &Queue, chosen: Chosen) -> Result<Problem, Probl
     let mut batches = Batches::new(chosen);
     let mut letters = 0;
     while let Some(batch) = batches.next(queue).await? {
-        letters += batch.len();
+        for job in batch.iter().filter(|_| batches.is_named()) {
+            let story = queue.job(*job).await?;
+            letters += usize::from(story.is_some_and(|story| story.job.state == JobState::Dead));
+        }
+        if !batches.is_named() {
+            letters += batch.len();
+        }
         if letters >= MOST {
             break;
         }

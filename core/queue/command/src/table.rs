@@ -50,17 +50,17 @@ pub(crate) fn table<const N: usize>(
         row
     };
     table.set_header(cut(columns.map(|column| column.title().to_owned())));
-    rows.into_iter().for_each(|cells| drop(table.add_row(cut(cells))));
+    table.add_rows(rows.into_iter().map(cut));
     for (of, column) in table.column_iter_mut().zip(columns) {
         of.set_padding((0, GAP));
-        match column {
-            Name(_) => drop(of.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(NAME + GAP)))),
-            Word(_) => drop(of.set_constraint(ColumnConstraint::ContentWidth)),
-            Number(_) => {
-                of.set_constraint(ColumnConstraint::ContentWidth);
-                of.set_cell_alignment(CellAlignment::Right);
-            }
-            Rest(_) => {}
+        if let Name(_) = column {
+            of.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(NAME + GAP)));
+        }
+        if let Word(_) | Number(_) = column {
+            of.set_constraint(ColumnConstraint::ContentWidth);
+        }
+        if let Number(_) = column {
+            of.set_cell_alignment(CellAlignment::Right);
         }
     }
     let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));

@@ -6,6 +6,7 @@ mod look;
 mod screen;
 
 use std::{
+    future::pending,
     io::{self, IsTerminal},
     time::Duration,
 };
@@ -179,25 +180,29 @@ impl Events {
     }
 
     async fn next(&mut self) -> Event {
+        let Events { end, interrupt, terminate, hang_up, quit, resize, keys } = self;
         let over = async {
-            match self.end {
+            match *end {
                 Some(end) => sleep_until(end).await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         };
         let key = async {
-            match &mut self.keys {
-                // The end of the input is no wish to end.
-                Some(keys) if keys.recv().await.is_some() => {}
-                _ => std::future::pending().await,
+            // The end of the input is no wish to end.
+            match keys {
+                Some(keys) => match keys.recv().await {
+                    Some(()) => {}
+                    None => pending().await,
+                },
+                None => pending().await,
             }
         };
         tokio::select! {
-            _ = self.interrupt.recv() => Event::Over(Exit::Interrupted),
-            _ = self.terminate.recv() => Event::Over(Exit::Interrupted),
-            _ = self.hang_up.recv() => Event::Over(Exit::Interrupted),
-            _ = self.quit.recv() => Event::Over(Exit::Interrupted),
-            _ = self.resize.recv() => Event::Resized,
+            _ = interrupt.recv() => Event::Over(Exit::Interrupted),
+            _ = terminate.recv() => Event::Over(Exit::Interrupted),
+            _ = hang_up.recv() => Event::Over(Exit::Interrupted),
+            _ = quit.recv() => Event::Over(Exit::Interrupted),
+            _ = resize.recv() => Event::Resized,
             () = key => Event::Over(Exit::Done),
             () = over => Event::Over(Exit::Done),
         }

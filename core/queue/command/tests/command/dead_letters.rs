@@ -53,7 +53,7 @@ async fn nothing_is_purged_that_was_not_confirmed(env: Env) {
     let operator = three(&env).await;
     let all = ["dead", "purge", "--all"];
     operator.ends_with(1, &all, &["3 dead letters would be gone for ever", "--yes"]).await;
-    operator.ends_with(1, &["dead", "purge", "1"], &["1 dead letter would be gone"]).await;
+    operator.ends_with(1, &["dead", "purge", "1", "4711"], &["1 dead letter would be gone"]).await;
     assert_eq!(operator.queue.stats().await.unwrap().dead, 3);
     let named = ["dead", "purge", "1", "4711", "--yes"];
     let said = operator.ends_with(1, &named, &["job 4711 is no dead letter"]).await;

@@ -39,11 +39,11 @@ async fn stats_tell_what_waits_and_what_happened(env: Env) {
         .run(
             "with job as (
                 insert into seaworthy_queue.job (queue, kind, args, priority, max_attempts, created_at)
-                select 'mail', 'welcome', '1', 0, 3, clock_timestamp() - interval '10 minutes' from generate_series(1, 600) returning id
+                select 'mail', 'welcome', '1', 0, 3, now() - interval '10 minutes' from generate_series(1, 600) returning id
             )
             insert into seaworthy_queue.done_batch (token, part, outcome, job_ids, ran, at)
             select gen_random_uuid(), 0, case when bool_and(id % 10 = 0) then 'retried' else 'completed' end, array_agg(id), array_agg(0.5::real),
-                clock_timestamp() - interval '10 minutes' + interval '2.5 seconds'
+                now() - interval '10 minutes' + interval '2.5 seconds'
             from job group by id % 10 = 0",
         )
         .await;
