@@ -31,7 +31,7 @@ impl Queue {
     ///
     /// [`Error::Database`].
     pub async fn failures(&self, limit: usize) -> Result<Vec<FailedAttempt>, Error> {
-        let db = self.postgres()?;
+        let db = self.postgres("the newest failures")?;
         db.within(store::failures(db, limit.clamp(1, 1_000))).await
     }
 }

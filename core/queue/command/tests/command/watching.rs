@@ -69,9 +69,9 @@ async fn a_watch_outlives_an_outage_of_the_database_and_ends_when_it_is_told_to(
     let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
     let mut problems = BufReader::new(watch.stderr.take().unwrap()).lines();
     until(&mut told, "default: 1 ready").await;
-    let outage = env.postgres_faults().down();
+    let outage = env.service("postgres").faults().down().inject().await.unwrap();
     until(&mut problems, "seaworthy: ").await;
-    drop(outage);
+    outage.heal().await.unwrap();
     until(&mut told, "default: 1 ready").await;
     let pid = rustix::process::Pid::from_raw(watch.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
