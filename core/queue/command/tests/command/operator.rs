@@ -123,6 +123,6 @@ impl Operator {
     }
 
     pub(crate) async fn run(&self, sql: &str) {
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.unwrap();
     }
 }
