@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// Each of our crates and those of our crates that it may depend on; the second list is for its tests alone.
-const FLOORS: [(&str, &[&str], &[&str]); 14] = [
+const FLOORS: [(&str, &[&str], &[&str]); 15] = [
     ("seaworthy-reports", &[], &[]),
     ("seaworthy-fault-proxy", &[], &[]),
     ("seaworthy-factories", &[], &[]),
@@ -28,6 +28,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 14] = [
         &["seaworthy-errors", "seaworthy-telemetry"],
         &["seaworthy-harness", "seaworthy-factories"],
     ),
+    ("seaworthy-queue-command", &["seaworthy-telemetry", "seaworthy-queue"], &["seaworthy-harness"]),
     ("seaworthy", &["seaworthy-errors", "seaworthy-telemetry", "seaworthy-queue"], &[]),
     (
         "seaworthy-shop",
@@ -39,6 +40,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 14] = [
         &[
             "seaworthy-shop",
             "seaworthy-queue",
+            "seaworthy-queue-command",
             "seaworthy-errors",
             "seaworthy-telemetry",
             "seaworthy-command",

@@ -172,6 +172,10 @@ pub struct JobSummary {
     pub created_at: SystemTime,
     /// When a scheduled job becomes ready.
     pub run_at: Option<SystemTime>,
+    /// How its arguments begin, as JSON: 200 characters at most.
+    pub args_start: String,
+    /// Of a dead letter: when it was given up, and why.
+    pub given_up: Option<(SystemTime, String)>,
 }
 
 /// Everything about one job.

@@ -1,4 +1,4 @@
-//! The `seaworthy` command: that of [`seaworthy_command`], with the shop's scenarios, and `up`.
+//! The `seaworthy` command: that of [`seaworthy_command`], with the shop's scenarios, `up`, and `queue`.
 
 mod up;
 
@@ -6,6 +6,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use seaworthy_command::{environment, until_interrupted};
+use seaworthy_queue_command::QueueCommand;
 
 use crate::Shop;
 
@@ -23,6 +24,8 @@ enum Command {
     Any(seaworthy_command::Command),
     /// Start Postgres and Redis, print their URLs, and hold them until Ctrl-C.
     Up(up::Up),
+    /// Look after the jobs of a queue: list them, try them again, cancel them, pause queues and schedules, watch.
+    Queue(QueueCommand),
 }
 
 /// Runs the command that the process was started with.
@@ -42,8 +45,9 @@ pub fn main() -> ExitCode {
     };
     seaworthy_command::run(args, |line: Seaworthy| async move {
         match line.command {
-            Command::Any(command) => command.execute(&Shop::new(program).scenarios()).await,
-            Command::Up(up) => until_interrupted(up.execute(program)).await,
+            Command::Any(command) => command.execute(&Shop::new(program).scenarios()).await.into(),
+            Command::Up(up) => until_interrupted(up.execute(program)).await.into(),
+            Command::Queue(queue) => ExitCode::from(queue.execute().await),
         }
     })
 }

@@ -14,6 +14,13 @@ const SCANNED: i64 = 5_000;
 /// Queues that are listed at most.
 const QUEUES: usize = 1_000;
 
+/// What a list says of a row of `job`.
+pub(super) const SUMMARY: &str =
+    "job.id, job.queue, kind, priority, max_attempts, left(args::text, 200) as args_start,
+    (extract(epoch from created_at) * 1000000)::bigint as created_at";
+/// What it says of a dead letter, from a row `dead` that may be missing.
+pub(super) const GIVEN_UP: &str = "dead.error, (extract(epoch from dead.at) * 1000000)::bigint as dead_at";
+
 /// Jobs that workers have and that are not over, as a table `held`.
 pub(super) const HELD: &str = "(
     select held.id, held.attempt, lease.worker from seaworthy_queue.lease_batch lease, unnest(lease.job_ids, lease.attempts) held (id, attempt)
@@ -51,9 +58,8 @@ async fn waiting(
     place: &str,
 ) -> Result<JobPage, Error> {
     let statement = format!(
-        "select job.id, queue, kind, priority, max_attempts, place.attempt,
-            (extract(epoch from created_at) * 1000000)::bigint as created_at, (extract(epoch from place.run_at) * 1000000)::bigint as run_at
-         from {place} join seaworthy_queue.job using (id)
+        "select {SUMMARY}, place.attempt, (extract(epoch from place.run_at) * 1000000)::bigint as run_at, {GIVEN_UP}
+         from {place} join seaworthy_queue.job using (id) left join seaworthy_queue.dead_letter dead using (id)
          where ($1::bigint is null or id < $1) and ($2::text is null or kind = $2) and ($3::text is null or job.queue = $3)
          order by id desc limit $4"
     );
@@ -75,28 +81,27 @@ async fn newest(connection: &mut PgConnection, filter: &JobFilter) -> Result<Job
     let scanned = if is_filtered { SCANNED } else { filter.limit as i64 };
     let statement = format!(
         "with page as materialized (
-            select id, queue, kind, priority, max_attempts, created_at from seaworthy_queue.job
+            select id, queue, kind, priority, max_attempts, args, created_at from seaworthy_queue.job
             where $1::bigint is null or id < $1 order by id desc limit $2
-        ), fitting as materialized (
+        ), job as materialized (
             select * from page where ($3::text is null or kind = $3) and ($4::text is null or queue = $4)
         ), held as materialized (
-            select * from {HELD} where held.id in (select id from fitting)
+            select * from {HELD} where held.id in (select id from job)
         )
-        select fitting.id, fitting.queue, kind, priority, max_attempts,
-            (extract(epoch from created_at) * 1000000)::bigint as created_at, (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at,
+        select {SUMMARY}, (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at, {GIVEN_UP},
             coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt,
             case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked' when gated.id is not null then 'limited'
                 when held.id is not null then 'running' when dead.id is not null then 'dead' when purged.id is not null then 'purged' else 'elsewhere' end as state,
             (select min(id) from page) as last, (select count(*) from page) as seen
-        from (values (true)) as one left join fitting on true
-            left join seaworthy_queue.ready on ready.queue = fitting.queue and ready.id = fitting.id
-            left join seaworthy_queue.scheduled on scheduled.id = fitting.id
-            left join seaworthy_queue.blocked on blocked.id = fitting.id
-            left join seaworthy_queue.gated on gated.id = fitting.id
-            left join held on held.id = fitting.id
-            left join seaworthy_queue.dead_letter dead on dead.id = fitting.id
-            left join seaworthy_queue.purged on purged.id = fitting.id
-        order by fitting.id desc"
+        from (values (true)) as one left join job on true
+            left join seaworthy_queue.ready on ready.queue = job.queue and ready.id = job.id
+            left join seaworthy_queue.scheduled on scheduled.id = job.id
+            left join seaworthy_queue.blocked on blocked.id = job.id
+            left join seaworthy_queue.gated on gated.id = job.id
+            left join held on held.id = job.id
+            left join seaworthy_queue.dead_letter dead on dead.id = job.id
+            left join seaworthy_queue.purged on purged.id = job.id
+        order by job.id desc"
     );
     let rows = sqlx::query(AssertSqlSafe(statement))
         .bind(filter.before.map(|id| id.0))
@@ -188,6 +193,11 @@ pub(super) fn summary(row: &PgRow, state: JobState) -> Result<JobSummary, Error>
         max_attempts: row.try_get("max_attempts")?,
         created_at: time(row.try_get("created_at")?)?,
         run_at: row.try_get::<Option<i64>, _>("run_at")?.map(time).transpose()?,
+        args_start: row.try_get("args_start")?,
+        given_up: match (row.try_get::<Option<i64>, _>("dead_at")?, row.try_get("error")?) {
+            (Some(at), Some(why)) => Some((time(at)?, why)),
+            _ => None,
+        },
     })
 }
 
