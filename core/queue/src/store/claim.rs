@@ -20,6 +20,9 @@ pub(crate) struct Claim<'a> {
 
 /// Claims jobs under this new token, and says the rank of the first. The foreign key to the worker's row is the fence against a worker
 /// that was given up: its claim fails.
+///
+/// A claim does not wait for the disk. When the server crashes, one that was not written yet has never been: its jobs are in `ready`, and whoever runs them under the token that is gone is fenced. A
+/// completion waits, and whatever it builds on is written with it.
 pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Claimed>, Option<i64>), Error> {
     // The limit is a literal, since as a parameter it makes Postgres plan for a large share of the table.
     let statement = format!(
@@ -32,7 +35,8 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Cla
             returning id, rank, attempt
         ), lease as (
             insert into seaworthy_queue.lease_batch (token, worker, job_ids, attempts)
-            select $2, $3, array_agg(id order by rank, id), array_agg(attempt order by rank, id) from taken having count(*) > 0
+            select $2, $3, array_agg(id order by rank, id), array_agg(attempt order by rank, id) from taken
+            having count(*) > 0 and set_config('synchronous_commit', 'off', true) is not null
         )
         select id, kind, args::text as args, attempt, max_attempts, flags, trace, rank,
             coalesce(expires_at < clock_timestamp(), false) as is_expired,

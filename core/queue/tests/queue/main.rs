@@ -1,6 +1,7 @@
 //! What a team relies on when it uses the queue.
 
 mod cancelling;
+mod crash;
 mod database;
 mod dead_letters;
 mod errors_and_traces;
