@@ -10,7 +10,7 @@ use std::{
 
 use seaworthy_benches::{
     Measured, in_turns,
-    queues::{BATCH, Contender, Ours, Server, Tally, Work, burst, peak_memory_mib},
+    queues::{BATCH, Contender, Ours, Server, Tally, Work, peak_memory_mib},
 };
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::{runtime::Runtime, task::JoinSet, time::sleep};
@@ -70,13 +70,47 @@ fn workers(runtime: &Runtime, ours: &Ours, extent: &Extent) {
     ];
     let measured = in_turns(&WAYS.map(|way| way.0), extent.rounds, |name| {
         let (_, workers, concurrency) = WAYS.into_iter().find(|way| way.0 == name).unwrap();
-        runtime.block_on(burst(ours, extent.backlog, &vec![concurrency; workers])).unwrap().per_second
+        let per_second = runtime.block_on(together(ours, extent.backlog, workers, concurrency)).unwrap();
+        eprintln!("{name}: {per_second:.0} jobs/s");
+        per_second
     });
     println!("\na backlog of {} jobs, medians of {} rounds in turns\n", extent.backlog, extent.rounds);
     println!("| workers | jobs/s | of the first |\n|---|---|---|");
     for way in &measured {
         println!("| {} | {:.0} | {:.2} |", way.name, way.median(), way.median() / measured[0].median());
     }
+}
+
+/// Jobs a second of so many workers with this concurrency each, once all of them are there.
+async fn together(ours: &Ours, jobs: u64, workers: usize, concurrency: usize) -> anyhow::Result<f64> {
+    let queue = ours.queue();
+    queue.pause("default").await?;
+    for batch in Work::numbered(0..jobs).chunks(BATCH as usize) {
+        ours.enqueue(batch).await?;
+    }
+    let tally = Arc::new(Tally::default());
+    let mut running = Vec::new();
+    for _ in 0..workers {
+        running.push(ours.start(concurrency, tally.clone()).await?);
+    }
+    let registered = async || {
+        let count = sqlx::query_scalar("select count(*) from seaworthy_queue.worker");
+        count.fetch_one(ours.pool()).await.map(|count: i64| count as usize)
+    };
+    while registered().await? < workers {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let began = Instant::now();
+    queue.resume("default").await?;
+    tally.reach(jobs, Duration::from_secs(120)).await?;
+    while ours.has_unfinished().await? {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let took = began.elapsed();
+    for worker in running {
+        worker.stop().await?;
+    }
+    Ok(jobs as f64 / took.as_secs_f64())
 }
 
 /// Keeps a backlog of up to so many jobs in front of the workers.
@@ -87,7 +121,7 @@ async fn feed(ours: Ours, tally: Arc<Tally>, backlog: u64, until: u64) {
             sleep(Duration::from_millis(2)).await;
             continue;
         }
-        let next = until.min(enqueued + BATCH);
+        let next = until.min(enqueued + 5 * BATCH);
         ours.enqueue(&Work::numbered(enqueued..next)).await.unwrap();
         enqueued = next;
     }

@@ -59,6 +59,7 @@ fn rates(
     let mut wal: HashMap<&str, Vec<f64>> = HashMap::new();
     let measured = in_turns(&names(contenders), rounds, |name| {
         let burst = measure(find(contenders, name));
+        eprintln!("{name}: {:.0} jobs/s", burst.per_second);
         wal.entry(name).or_default().push(burst.wal_per_job);
         burst.per_second
     });

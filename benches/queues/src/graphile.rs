@@ -51,7 +51,7 @@ impl Graphile {
     ///
     /// When Postgres refuses.
     pub async fn create(pool: PgPool) -> anyhow::Result<Self> {
-        let utils = WorkerUtils::new(pool.clone().into(), SCHEMA);
+        let utils = WorkerUtils::new(pool.clone(), SCHEMA);
         utils.migrate().await?;
         Ok(Graphile { pool, utils })
     }

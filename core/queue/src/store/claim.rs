@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Row, types::Uuid};
+use sqlx::{AssertSqlSafe, Row, postgres::types::PgInterval, types::Uuid};
 
 use crate::{Error, JobId, connections::Connections, leased::Claimed};
 
@@ -40,7 +40,7 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Cla
         )
         select id, kind, args::text as args, attempt, max_attempts, flags, trace, rank,
             coalesce(expires_at < clock_timestamp(), false) as is_expired,
-            extract(epoch from clock_timestamp() - created_at)::float8 as age
+            clock_timestamp() - created_at as age
         from taken join seaworthy_queue.job using (id) order by rank, id",
         claim.limit
     );
@@ -66,10 +66,16 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<(Vec<Cla
             flags: row.try_get("flags")?,
             is_expired: row.try_get("is_expired")?,
             trace: row.try_get("trace")?,
-            age: Duration::try_from_secs_f64(row.try_get("age")?).unwrap_or_default(),
+            age: since(row.try_get("age")?),
             token: claim.token,
             place,
         });
     }
     Ok((jobs, first))
+}
+
+/// The difference of two times, which Postgres gives in days and microseconds; nothing when it is negative.
+fn since(age: PgInterval) -> Duration {
+    const DAY: i64 = 86_400_000_000;
+    Duration::from_micros(u64::try_from(i64::from(age.days) * DAY + age.microseconds).unwrap_or_default())
 }

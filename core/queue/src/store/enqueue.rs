@@ -95,19 +95,16 @@ async fn insert(
 
 /// Many at once, all of which can run now.
 async fn copy(tx: &mut PgConnection, jobs: &[NewJob], flags: &[i16]) -> Result<Vec<Enqueued>, Error> {
-    let first = sqlx::query(
-        "select nextval('seaworthy_queue.job_id_seq') as id, (extract(epoch from clock_timestamp()) * 1000000)::bigint as now
-         from generate_series(1, $1)",
+    let given = sqlx::query(
+        "select array(select nextval('seaworthy_queue.job_id_seq') from generate_series(1, $1)) as ids,
+            (extract(epoch from clock_timestamp()) * 1000000)::bigint as now",
     )
     .bind(jobs.len() as i64)
-    .fetch_all(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
-    let mut ids = Vec::with_capacity(jobs.len());
-    for row in &first {
-        ids.push(row.try_get::<i64, _>("id")?);
-    }
+    let mut ids: Vec<i64> = given.try_get("ids")?;
     ids.sort_unstable();
-    let now: i64 = first[0].try_get("now")?;
+    let now: i64 = given.try_get("now")?;
     let (mut job_rows, mut ready_rows) = (BinaryRows::new(), BinaryRows::new());
     for ((job, id), flags) in jobs.iter().zip(&ids).zip(flags) {
         job_rows.row(9);

@@ -142,7 +142,11 @@ impl Dispatch {
                 _ = upkeep.join_next() => break,
                 Some(claimed) = claiming.join_next() => match claimed {
                     Ok(Ok((look, jobs))) => {
-                        let is_over = looks.seen(look, Instant::now(), jobs.is_empty());
+                        let now = Instant::now();
+                        if !jobs.is_empty() {
+                            prefetch.claimed(now - look.began);
+                        }
+                        let is_over = looks.seen(look, now, jobs.is_empty());
                         self.waiting.extend(jobs);
                         if is_over {
                             next_look = Instant::now() + self.worker.poll;
