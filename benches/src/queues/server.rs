@@ -15,7 +15,7 @@ impl Server {
     pub const SETTINGS: [(&str, &str); 3] =
         [("shared_buffers", "256MB"), ("max_wal_size", "4GB"), ("max_connections", "700")];
 
-    /// Starts it.
+    /// Starts it where `SEAWORTHY_DIR` says, and prints where that is: `fsync` costs nothing in a filesystem that is in memory, which is where test servers are by default.
     ///
     /// # Errors
     ///
@@ -24,6 +24,7 @@ impl Server {
         let postgres = Postgres::new().durable(true).settings(Self::SETTINGS);
         let provider = ProviderChoice::from_env().map_err(anyhow::Error::msg)?;
         let stack = Stack::builder().provider(provider).postgres(postgres).start().await?;
+        eprintln!("Postgres ({}) in {}, fsync on", stack.provider(), stack.folder().display());
         Ok(Server { stack })
     }
 

@@ -162,7 +162,7 @@ impl Queue {
         Ok(enqueued[0])
     }
 
-    /// Enqueues many jobs in the caller's transaction; the numbers come in the jobs' order. Many take few statements, and thousands are copied.
+    /// Enqueues many jobs in the caller's transaction; the numbers come in the jobs' order. Many take one statement.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl Queue {
     /// [`Error::Database`].
     pub async fn push(&self, job: &NewJob) -> Result<JobId, Error> {
         let mut held = self.db.acquire().await?;
-        // A job that is neither unique nor one of thousands takes one statement, which commits by itself.
+        // A job that is not unique takes one statement, which commits by itself.
         let id = if job.unique.is_none() {
             self.enqueue(&mut held, job).await?
         } else {

@@ -39,7 +39,10 @@ async fn a_claim_that_a_crash_undid_is_fenced_and_its_job_is_done_by_the_next_on
             }
         };
         // No heartbeat writes the log to the disk in the meantime.
-        worker(&queue).heartbeat(Duration::from_secs(60), Duration::from_secs(300)).handle("held", handler).start()
+        worker(&queue)
+            .heartbeat(Duration::from_secs(60), Duration::from_secs(300))
+            .handle("held", handler)
+            .start()
     };
     // Once this one is through, the worker has said that it lives.
     enqueue(&queue, &pool, NewJob::new("held", &"first").unwrap()).await;
