@@ -1,6 +1,6 @@
 //! A job queue on Postgres: enqueue in your own transaction, run at least once, take effect exactly once.
 //!
-//! - A job is enqueued **inside the caller's transaction**: it exists if and only if what it belongs to does. Thousands are copied.
+//! - A job is enqueued **inside the caller's transaction**: it exists if and only if what it belongs to does. Thousands take one statement.
 //! - It may run [later](NewJob::run_in), [not too late](NewJob::expires_in), [once at a time](Unique), before [less urgent](NewJob::priority) ones, and after
 //!   [others](Flow). It can be [cancelled](Queue::cancel), also while it runs, tell its [progress](LeasedJob::progress), and leave a [result](LeasedJob::done_with).
 //! - Workers claim jobs in batches under a lease. A worker that dies is noticed by its missing heartbeats, and

@@ -43,7 +43,7 @@ impl Queue {
         Ok(enqueued[0])
     }
 
-    /// Enqueues many jobs in the caller's transaction; the numbers come in the jobs' order. Many take few statements, and thousands are copied.
+    /// Enqueues many jobs in the caller's transaction; the numbers come in the jobs' order. Many take one statement.
     ///
     /// # Errors
     ///

@@ -176,7 +176,8 @@ impl Runner {
             }
             result
         };
-        let result = Work::new(format!("job {kind}"), context).run(ended).await;
+        // Boxed: each future that has it as an argument would have room for it twice, and all of that is moved when the job is spawned.
+        let result = Work::new(format!("job {kind}"), context).run(Box::pin(ended)).await;
         if let Some(metrics) = metrics {
             let outcome = match &result {
                 Ok(_) => JobOutcome::Completed,

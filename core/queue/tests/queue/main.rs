@@ -3,6 +3,7 @@
 mod batches;
 mod cancelling;
 mod cron;
+mod crash;
 mod database;
 mod dead_letters;
 mod debouncing;
