@@ -66,6 +66,8 @@ scenarios! {
         finds("queue-kills", Flaw::Unfenced, &["no job is recorded twice"]);
     kills_find_a_row_that_is_committed_before_its_job:
         finds("queue-kills", Flaw::EnqueuedApart, &["no row is without its job, and no job without its row"]);
-    dead_connections_find_jobs_that_nobody_takes_back:
-        finds("queue-half-open", Flaw::NoRescue, &["every job comes to its end", "the worker notices a connection that went dead"]);
+    kills_find_jobs_that_nobody_takes_back:
+        finds("queue-kills", Flaw::NoRescue, &["every job comes to its end", "the jobs of a killed worker run again soon"]);
+    dead_connections_find_a_worker_that_waits_for_ever:
+        finds("queue-half-open", Flaw::NoRescue, &["the worker notices a connection that went dead"]);
 }

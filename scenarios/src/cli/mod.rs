@@ -29,7 +29,10 @@ enum Command {
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     // The shop and the queue's worker are built in, so that one program is enough to play scenarios; they are no commands for people.
-    let built_in = args.get(1).and_then(|command| command.to_str()).filter(|name| ["shop", "queue-worker"].contains(name));
+    let built_in = args
+        .get(1)
+        .and_then(|command| command.to_str())
+        .filter(|name| ["shop", "queue-worker"].contains(name));
     if let Some(name) = built_in.map(str::to_owned) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let args = args.into_iter().skip(1);

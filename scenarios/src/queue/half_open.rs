@@ -39,7 +39,8 @@ pub(super) fn scenario(of: &QueueScenarios) -> Scenario {
 async fn sail(of: QueueScenarios, voyage: Voyage) -> Result<(), BoxError> {
     let mut builder = Stack::builder().postgres(Postgres::new());
     for name in [VICTIM, "worker-2", "worker-3"] {
-        let lease_timeout_ms = if of.has(Flaw::NoRescue) { 3_600_000 } else { LEASE_TIMEOUT.as_millis() as u64 };
+        let lease_timeout_ms =
+            if of.has(Flaw::NoRescue) { 3_600_000 } else { LEASE_TIMEOUT.as_millis() as u64 };
         let hand = Hand {
             heartbeat_ms: HEARTBEAT.as_millis() as u64,
             lease_timeout_ms,

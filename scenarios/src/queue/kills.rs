@@ -118,7 +118,7 @@ async fn sail(of: QueueScenarios, voyage: Voyage) -> Result<(), BoxError> {
     };
     tokio::try_join!(voyage.sail(&load), ending)?;
 
-    let limit = Duration::from_secs(of.form.choose(20, 60));
+    let limit = Duration::from_secs(of.form.choose(15, 60));
     let stats = ledger.check(&voyage, limit).await?;
     let windows = voyage.windows();
     let killed = windows.iter().filter(|window| window.target.starts_with("worker-"));
@@ -128,13 +128,18 @@ async fn sail(of: QueueScenarios, voyage: Voyage) -> Result<(), BoxError> {
     voyage.check(rescued_within("the jobs of a killed worker run again soon", &rescues, RESCUE_LIMIT));
     voyage.check(check::at_least("every kill happened", windows.len() as u64, kills.all() as u64));
     let rescued = u64::try_from(stats.rescued).unwrap_or(0);
-    voyage.check(check::exercised("workers died in the middle of jobs", rescued, "jobs were taken back from them"));
+    voyage.check(check::exercised(
+        "workers died in the middle of jobs",
+        rescued,
+        "jobs were taken back from them",
+    ));
     Ok(())
 }
 
 /// In the whole form as the queue sets it; in the short one it is noticed sooner that a worker is dead.
 fn hand(of: &QueueScenarios, number: u64) -> Hand {
-    let hand = Hand { takes_ms: 150, unfenced: of.has(Flaw::Unfenced), ..Hand::new(format!("worker-{number}")) };
+    let hand =
+        Hand { takes_ms: 150, unfenced: of.has(Flaw::Unfenced), ..Hand::new(format!("worker-{number}")) };
     let hand = of.form.choose(Hand { heartbeat_ms: 500, lease_timeout_ms: 2_000, ..hand.clone() }, hand);
     if of.has(Flaw::NoRescue) { Hand { lease_timeout_ms: 3_600_000, ..hand } } else { hand }
 }
@@ -151,9 +156,11 @@ async fn end_connections(voyage: &Voyage, ledger: &Ledger, ends: &Ends) {
             let ended = sqlx::query_scalar::<_, bool>(
                 "with those as materialized (
                     select pid, backend_start from pg_stat_activity where application_name in ('worker', 'producer')
+                ), chosen as materialized (
+                    select pid from those order by backend_start, pid
+                    offset $1 % greatest(1, (select count(*) from those)) limit 1
                 )
-                select pg_terminate_backend(pid) from those order by backend_start, pid
-                offset $1 % greatest(1, (select count(*) from those)) limit 1",
+                select pg_terminate_backend(pid) from chosen",
             )
             .bind(i64::from(which))
             .fetch_optional(&ledger.pool)

@@ -8,7 +8,7 @@ use std::{
 use seaworthy_harness::{BoxError, Failure, History, Outcome, Stack, Voyage, check};
 use seaworthy_queue::{Done, LeasedJob, NewJob, Queue, Stats};
 use sqlx::{
-    PgPool, Row,
+    Connection as _, PgPool, Row,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
 };
 use tokio::time::sleep;
@@ -19,20 +19,21 @@ use crate::seen::most_frequent_refusals;
 const LOOK: Duration = Duration::from_millis(50);
 /// How long clients wait for a connection.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
+/// What else a producer does that commits its row first and then enqueues the job.
+const MEANWHILE: Duration = Duration::from_millis(50);
 /// The kind of the ledger's jobs.
 pub(super) const KIND: &str = "record";
 
 /// Nothing in it keeps a job from being recorded twice: that is what the queue is for.
+/// One transaction, as Postgres runs statements that come together.
 const TABLES: &str = "
-    begin;
     select pg_advisory_xact_lock(7265646765);
     create schema if not exists ledger;
     create table if not exists ledger.wanted (key bigint primary key, at timestamptz not null default clock_timestamp());
     create table if not exists ledger.began (key bigint not null, worker text not null,
         at timestamptz not null default clock_timestamp(), workers_clock timestamptz not null);
     create table if not exists ledger.recorded (key bigint not null, worker text not null,
-        at timestamptz not null default clock_timestamp());
-    commit";
+        at timestamptz not null default clock_timestamp())";
 
 /// Creates the ledger's tables and the queue's. Safe from many processes at once.
 pub(super) async fn migrate(pool: &PgPool) -> Result<(), BoxError> {
@@ -81,11 +82,13 @@ impl Producer {
 
     async fn write(&self, key: i64) -> Result<(), Failure> {
         let job = NewJob::new(KIND, &key).map_err(Failure::refused)?;
-        let mut tx = self.pool.begin().await?;
+        let mut connection = self.pool.acquire().await?;
+        let mut tx = connection.begin().await?;
         sqlx::query("insert into ledger.wanted (key) values ($1)").bind(key).execute(&mut *tx).await?;
         if self.is_apart {
             tx.commit().await?;
-            tx = self.pool.begin().await?;
+            sleep(MEANWHILE).await;
+            tx = connection.begin().await?;
         }
         self.queue.enqueue(&mut tx, &job).await.map_err(failure)?;
         tx.commit().await?;
@@ -145,7 +148,11 @@ async fn begin(pool: &PgPool, worker: &str, job: &LeasedJob) -> Result<i64, seaw
 }
 
 async fn write_down(tx: &mut sqlx::PgConnection, worker: &str, key: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into ledger.recorded (key, worker) values ($1, $2)").bind(key).bind(worker).execute(tx).await?;
+    sqlx::query("insert into ledger.recorded (key, worker) values ($1, $2)")
+        .bind(key)
+        .bind(worker)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -173,7 +180,11 @@ impl Ledger {
 
     /// Every handler that was begun.
     pub(super) async fn began(&self, history: &History) -> Result<Vec<Line>, sqlx::Error> {
-        self.lines("select key, worker, extract(epoch from clock_timestamp() - at)::float8 as ago from ledger.began", history).await
+        self.lines(
+            "select key, worker, extract(epoch from clock_timestamp() - at)::float8 as ago from ledger.began",
+            history,
+        )
+        .await
     }
 
     /// Every key that was recorded.
@@ -240,5 +251,8 @@ impl Ledger {
 /// The keys that producers were told were accepted.
 fn accepted(history: &History) -> Vec<i64> {
     let operations = history.operations().into_iter();
-    operations.filter(|operation| operation.outcome == Outcome::Ok).filter_map(|operation| operation.key.parse().ok()).collect()
+    operations
+        .filter(|operation| operation.outcome == Outcome::Ok)
+        .filter_map(|operation| operation.key.parse().ok())
+        .collect()
 }

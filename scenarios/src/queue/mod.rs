@@ -45,7 +45,7 @@ pub enum Form {
 pub enum Flaw {
     /// A handler records its work in one transaction and completes its job in another, without looking at the lease.
     Unfenced,
-    /// Nobody takes the jobs of dead workers back, for an hour.
+    /// Workers have an hour for a heartbeat, and for each of their statements: nobody takes the jobs of dead ones back.
     NoRescue,
     /// A producer commits its row first, and then enqueues the job.
     EnqueuedApart,
@@ -54,7 +54,11 @@ pub enum Flaw {
 impl Form {
     /// What the environment variable `SEAWORTHY_SCENARIOS` says: `whole`, or anything else for the short form.
     pub fn from_env() -> Self {
-        if std::env::var("SEAWORTHY_SCENARIOS").is_ok_and(|form| form == "whole") { Form::Whole } else { Form::Short }
+        if std::env::var("SEAWORTHY_SCENARIOS").is_ok_and(|form| form == "whole") {
+            Form::Whole
+        } else {
+            Form::Short
+        }
     }
 
     /// The one of two values that belongs to this form.

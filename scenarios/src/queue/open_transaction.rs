@@ -31,7 +31,8 @@ const LATE: i64 = -1;
 
 pub(super) fn scenario(of: &QueueScenarios) -> Scenario {
     let open = of.form.choose(ms(6_000), ms(60_000));
-    let summary = format!("A producer enqueues a job and leaves its transaction open for {} s.", open.as_secs());
+    let summary =
+        format!("A producer enqueues a job and leaves its transaction open for {} s.", open.as_secs());
     Scenario::new("queue-open-transaction", summary).sail(move |voyage| sail(open, voyage))
 }
 
@@ -39,7 +40,11 @@ async fn sail(open: Duration, voyage: Voyage) -> Result<(), BoxError> {
     let stack = voyage.start(Stack::builder().postgres(Postgres::new().durable(true))).await?;
     let ledger = Ledger::open(stack).await?;
     let url = stack.postgres().url();
-    let worker = |name| Ok::<_, sqlx::Error>(Hand { takes_ms: 5, ..Hand::new(name) }.start(ledger::pool(&url, "worker", 16, SOON)?));
+    let worker = |name| {
+        Ok::<_, sqlx::Error>(
+            Hand { takes_ms: 5, ..Hand::new(name) }.start(ledger::pool(&url, "worker", 16, SOON)?),
+        )
+    };
     let workers = [worker("worker-1")?, worker("worker-2")?];
     let producer = Producer::new(&url)?;
     let calm = open / 2;
@@ -62,11 +67,12 @@ async fn sail(open: Duration, voyage: Voyage) -> Result<(), BoxError> {
         .iter()
         .filter(|operation| during(&voyage.windows(), operation))
         .filter_map(|operation| {
-            let run = Operation::new("run", &operation.key, operation.began);
+            let run = Operation::new("run", &operation.key, operation.intended);
             Some(run.ended(*at.get(&operation.key)?, Outcome::Ok))
         })
         .collect();
-    voyage.check(Objective::latency(0.99, SOON).at_least(100).check("jobs of others run on meanwhile", &runs));
+    voyage
+        .check(Objective::latency(0.99, SOON).at_least(100).check("jobs of others run on meanwhile", &runs));
     let ran = ledger.began(voyage.history()).await?.into_iter().find(|line| line.key == LATE);
     let waited = ran.map(|line| line.at.saturating_sub(committed));
     voyage.check(check::within("its own job runs once it commits", waited, SOON));
@@ -74,7 +80,12 @@ async fn sail(open: Duration, voyage: Voyage) -> Result<(), BoxError> {
 }
 
 /// Enqueues a job, does nothing for so long, and commits. Says when that was.
-async fn leave_open(voyage: &Voyage, ledger: &Ledger, after: Duration, open: Duration) -> Result<Duration, BoxError> {
+async fn leave_open(
+    voyage: &Voyage,
+    ledger: &Ledger,
+    after: Duration,
+    open: Duration,
+) -> Result<Duration, BoxError> {
     sleep(after.saturating_sub(voyage.history().now())).await;
     let mut tx = ledger.pool.begin().await?;
     sqlx::query("insert into ledger.wanted (key) values ($1)").bind(LATE).execute(&mut *tx).await?;
@@ -98,7 +109,9 @@ fn no_slower(operations: &[Operation], windows: &[FaultWindow]) -> Check {
     let p99 = |is_open: bool| {
         let mut seconds: HashMap<u64, Vec<Duration>> = HashMap::new();
         for operation in operations {
-            let touches = windows.iter().any(|window| window.from <= operation.ended && operation.intended <= window.to);
+            let touches = windows
+                .iter()
+                .any(|window| window.from <= operation.ended && operation.intended <= window.to);
             let counts = if is_open { during(windows, operation) } else { !touches };
             if counts && operation.outcome == Outcome::Ok {
                 seconds.entry(operation.intended.as_secs()).or_default().push(operation.latency());
@@ -113,7 +126,12 @@ fn no_slower(operations: &[Operation], windows: &[FaultWindow]) -> Check {
         return Check::new(name, Verdict::Unknown, "too few jobs were enqueued");
     };
     let millis = |duration: Duration| format!("{:.1} ms", duration.as_secs_f64() * 1000.0);
-    let detail = format!("p99 {} while it was open, {} before and after, {} more are allowed", millis(open), millis(calm), millis(SLOWER));
+    let detail = format!(
+        "p99 {} while it was open, {} before and after, {} more are allowed",
+        millis(open),
+        millis(calm),
+        millis(SLOWER)
+    );
     Check::new(name, if open <= calm + SLOWER { Verdict::Held } else { Verdict::Violated }, detail)
 }
 
@@ -128,7 +146,8 @@ mod tests {
 
     #[test]
     fn enqueues_that_take_longer_while_it_is_open_are_found() {
-        let window = FaultWindow { target: String::new(), fault: String::new(), from: ms(2_000), to: ms(6_000) };
+        let window =
+            FaultWindow { target: String::new(), fault: String::new(), from: ms(2_000), to: ms(6_000) };
         let verdict = |open: u64| {
             let enqueue = |at: u64| {
                 let takes = if (2_000..6_000).contains(&at) { open } else { 5 };

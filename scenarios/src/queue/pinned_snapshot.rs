@@ -32,7 +32,10 @@ const ROUND_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn scenario(of: &QueueScenarios) -> Scenario {
     let held = Duration::from_secs(of.form.choose(6, 300));
-    let summary = format!("A transaction holds a snapshot for {} s while jobs come and go as fast as they can.", held.as_secs());
+    let summary = format!(
+        "A transaction holds a snapshot for {} s while jobs come and go as fast as they can.",
+        held.as_secs()
+    );
     Scenario::new("queue-pinned-snapshot", summary).sail(move |voyage| sail(held, voyage))
 }
 
@@ -44,19 +47,25 @@ async fn sail(held: Duration, voyage: Voyage) -> Result<(), BoxError> {
         ledger.pool.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await?;
     }
     let direct_url = stack.postgres().direct_url();
-    let (mut pinned, mut free) = (Yard::open(&direct_url, "pinned").await?, Yard::open(&direct_url, "free").await?);
+    let (mut pinned, mut free) =
+        (Yard::open(&direct_url, "pinned").await?, Yard::open(&direct_url, "free").await?);
     voyage.phase("measuring before");
     let before = compare(&mut pinned, &mut free).await?;
 
     let mut snapshot = pinned.pool.acquire().await?;
-    snapshot.execute("begin isolation level repeatable read; select count(*) from seaworthy_queue.job").await?;
+    snapshot
+        .execute("begin isolation level repeatable read; select count(*) from seaworthy_queue.job")
+        .await?;
     let fault = voyage.own_fault("postgres", "pinned snapshot");
     voyage.until("working under a pinned snapshot", voyage.history().now() + held);
     let since = Instant::now();
     while since.elapsed() < held {
         pinned.round().await?;
     }
-    let dead: i64 = sqlx::query_scalar("select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables").fetch_one(&pinned.pool).await?;
+    let dead: i64 =
+        sqlx::query_scalar("select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables")
+            .fetch_one(&pinned.pool)
+            .await?;
     voyage.phase("measuring under a pinned snapshot");
     let under = compare(&mut pinned, &mut free).await?;
     drop(fault);
@@ -74,7 +83,11 @@ async fn sail(held: Duration, voyage: Voyage) -> Result<(), BoxError> {
     voyage.check(Check::new("throughput is kept", verdict, detail));
     let (sent, ran) = (pinned.sent + free.sent, pinned.done() + free.done());
     voyage.check(check::at_least("every job ran", ran, sent));
-    voyage.check(check::exercised("dead rows piled up", u64::try_from(dead).unwrap_or(0), "rows could not be cleaned away"));
+    voyage.check(check::exercised(
+        "dead rows piled up",
+        u64::try_from(dead).unwrap_or(0),
+        "rows could not be cleaned away",
+    ));
     voyage.number("Jobs under the snapshot", pinned.sent.to_string());
     Ok(())
 }
@@ -131,7 +144,9 @@ impl Yard {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(ROUND_LIMIT, all).await.map_err(|_| format!("a round of {ROUND} jobs was not over after {ROUND_LIMIT:?}"))?;
+        timeout(ROUND_LIMIT, all)
+            .await
+            .map_err(|_| format!("a round of {ROUND} jobs was not over after {ROUND_LIMIT:?}"))?;
         Ok(began.elapsed())
     }
 }

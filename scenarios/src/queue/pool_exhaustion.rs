@@ -82,17 +82,27 @@ async fn sail(voyage: Voyage) -> Result<(), BoxError> {
     let operations = voyage.history().operations();
     let windows = voyage.windows();
     let meanwhile = operations.iter().filter(|operation| {
-        windows.iter().any(|window| window.from < operation.began && operation.ended < window.to)
+        windows.iter().any(|window| window.from < operation.intended && operation.ended < window.to)
     });
     let stats = ledger.queue.stats().await?;
-    voyage.check(Objective::availability(1.0).check("every job ends, though no connection is to be had", &operations));
-    voyage.check(Objective::latency(0.99, ANSWER).at_least(50).check("jobs are claimed, run and recorded in time", &operations));
+    voyage.check(
+        Objective::availability(1.0).check("every job ends, though no connection is to be had", &operations),
+    );
+    voyage.check(
+        Objective::latency(0.99, ANSWER)
+            .at_least(50)
+            .check("jobs are claimed, run and recorded in time", &operations),
+    );
     let dead: Vec<String> = (0..stats.rescued).map(|_| "a job was taken back".to_owned()).collect();
     voyage.check(check::none("the worker is not taken for dead", &dead));
     let verdict = if was_exhausted { Verdict::Held } else { Verdict::Unknown };
     let detail = format!("all {POOL} connections were held, and nobody got another one");
     voyage.check(Check::new("the pool was used up", verdict, detail));
-    voyage.check(check::exercised("there was work meanwhile", meanwhile.count() as u64, "jobs were answered"));
+    voyage.check(check::exercised(
+        "there was work meanwhile",
+        meanwhile.count() as u64,
+        "jobs were answered",
+    ));
     Ok(())
 }
 
@@ -112,7 +122,12 @@ async fn ask(queue: Queue) -> Result<(), Failure> {
 }
 
 /// Has handlers take every connection, and says whether there was none left.
-async fn exhaust(voyage: &Voyage, queue: &Queue, pool: &PgPool, holding: &AtomicU32) -> Result<bool, BoxError> {
+async fn exhaust(
+    voyage: &Voyage,
+    queue: &Queue,
+    pool: &PgPool,
+    holding: &AtomicU32,
+) -> Result<bool, BoxError> {
     sleep(ms(500)).await;
     for _ in 0..POOL {
         queue.push(&NewJob::new("hoard", &())?).await?;

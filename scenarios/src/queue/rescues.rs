@@ -45,7 +45,11 @@ pub(super) fn rescues(vanished: &[(String, Duration)], began: &[Line], recorded:
                 None => waits.push(None),
             }
         }
-        let took = waits.iter().copied().collect::<Option<Vec<_>>>().map(|waits| waits.into_iter().max().unwrap_or_default());
+        let took = waits
+            .iter()
+            .copied()
+            .collect::<Option<Vec<_>>>()
+            .map(|waits| waits.into_iter().max().unwrap_or_default());
         (!waits.is_empty()).then(|| Rescue { worker: worker.clone(), at: *at, took })
     };
     vanished.iter().filter_map(of).collect()
@@ -102,7 +106,8 @@ mod tests {
 
     #[test]
     fn the_last_of_its_jobs_counts() {
-        let began = [line(1, "a", 10), line(2, "a", 20), line(3, "b", 20), line(1, "b", 150), line(2, "b", 400)];
+        let began =
+            [line(1, "a", 10), line(2, "a", 20), line(3, "b", 20), line(1, "b", 150), line(2, "b", 400)];
         let recorded = [line(3, "b", 30), line(1, "b", 160), line(2, "b", 410)];
         assert_eq!(took(&[("a", 100)], &began, &recorded), [Some(ms(300))]);
     }

@@ -50,7 +50,15 @@ impl Hand {
     pub(super) fn new(name: impl Into<String>) -> Self {
         let (heartbeat_ms, lease_timeout_ms, job_timeout_ms) = (2_000, 10_000, 60_000);
         let (concurrency, takes_ms, unfenced) = (8, 100, false);
-        Hand { name: name.into(), concurrency, takes_ms, heartbeat_ms, lease_timeout_ms, job_timeout_ms, unfenced }
+        Hand {
+            name: name.into(),
+            concurrency,
+            takes_ms,
+            heartbeat_ms,
+            lease_timeout_ms,
+            job_timeout_ms,
+            unfenced,
+        }
     }
 
     /// Works within this process.
