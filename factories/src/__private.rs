@@ -39,6 +39,15 @@ pub fn space_of<T, S: UniqueSpace<Item = T>>(space: &S) -> u64 {
     space.size()
 }
 
+/// As `create`, with `COPY` from so many rows on, for the benchmark that measures where that pays.
+pub async fn create_by_copy_from<R: Model, C: crate::Quantity>(
+    builder: &crate::Builder<R, C>,
+    db: &mut sqlx::PgConnection,
+    rows: u64,
+) -> Result<Vec<R>, crate::Error> {
+    builder.create_by_copy_from(db, rows).await
+}
+
 /// What a closure of the definition makes.
 pub fn made_with<T>(record: &Record, make: impl FnOnce(&Record) -> T) -> T {
     make(record)

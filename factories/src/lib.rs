@@ -63,16 +63,17 @@ mod distribution;
 mod error;
 mod factory;
 mod files;
+#[cfg(feature = "redis")]
+mod hashes;
 mod lint;
 mod locale;
 mod model;
+mod moment;
 mod numbers;
 mod parents;
 mod plan;
 mod postgres;
 mod record;
-#[cfg(feature = "redis")]
-mod redis;
 mod simpler;
 #[cfg(feature = "proptest")]
 mod strategy;
@@ -86,6 +87,7 @@ pub use factory::Factory;
 pub use lint::{Lint, LintFailure, States};
 pub use locale::Locale;
 pub use model::{BelongsTo, Key, Model};
+pub use moment::Moment;
 pub use parents::{ByPopularity, Parents, Source, by_popularity};
 pub use postgres::Progress;
 pub use record::{Random, Record, Seed};
@@ -94,3 +96,8 @@ pub use seaworthy_factories_derive::Factory;
 #[cfg(feature = "proptest")]
 pub use strategy::{FactoryStrategy, RecordTree};
 pub use unique::UniqueSpace;
+
+/// The guide's examples run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/factories.md")]
+mod guide {}

@@ -52,7 +52,7 @@ impl Lint {
     pub fn state<R: Model>(mut self, name: Option<&'static str>, builder: Builder<R>) -> Self {
         let attempt: Try = Arc::new(move |db| {
             let builder = builder.clone();
-            Box::pin(async move { builder.create(db).await.map(|_| ()) })
+            Box::pin(async move { builder.create_on(db).await.map(|_| ()) })
         });
         self.tries.push((R::NAME, name, attempt));
         self
@@ -64,16 +64,22 @@ impl Lint {
     /// # Errors
     ///
     /// [`Error::Lint`] with everything that was refused, the columns by name; [`Error::Database`] when the database can't be reached.
-    pub async fn run<'c, A>(self, db: A) -> Result<usize, Error>
+    pub fn run<'c, A>(self, db: A) -> BoxFuture<'c, Result<usize, Error>>
     where
-        A: Acquire<'c, Database = Postgres> + Send,
+        A: Acquire<'c, Database = Postgres> + Send + 'c,
     {
-        let mut connection = db.acquire().await?;
-        let mut tx = connection.begin().await?;
+        Box::pin(async move {
+            let mut connection = db.acquire().await?;
+            self.run_on(&mut connection).await
+        })
+    }
+
+    async fn run_on(&self, connection: &mut PgConnection) -> Result<usize, Error> {
+        let mut tx = Connection::begin(&mut *connection).await?;
         let mut failures = Vec::new();
         for (factory, state, attempt) in &self.tries {
             // A part of the transaction for each, so that one that fails leaves the others a sound one.
-            let mut part = tx.begin().await?;
+            let mut part = Connection::begin(&mut *tx).await?;
             if let Err(error) = attempt(&mut part).await {
                 failures.push(LintFailure { factory, state: *state, error });
             }

@@ -186,7 +186,8 @@ impl<R: Model, C> Builder<R, C> {
     ) -> Result<Arc<Keys<R::Key>>, Error> {
         planner.come_to::<R>()?;
         let count = part.count();
-        let outer = std::mem::replace(&mut planner.locale, self.locale.unwrap_or(planner.locale));
+        let outer = planner.locale;
+        planner.locale = self.locale.unwrap_or(outer);
         let mut links = Vec::new();
         let mut incoming = incoming;
         let mut linked: Vec<&'static str> = Vec::new();

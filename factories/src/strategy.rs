@@ -7,6 +7,8 @@ use proptest::{
     test_runner::TestRunner,
 };
 
+use rand::Rng;
+
 use crate::{Builder, Model, Record, Seed, simpler::Simpler};
 
 impl<R: Model, C> Builder<R, C> {
@@ -39,7 +41,6 @@ impl<R: Model + fmt::Debug> Strategy for FactoryStrategy<R> {
     type Value = R;
 
     fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
-        use proptest::prelude::RngCore as _;
         let seed = Seed(runner.rng().next_u64());
         // Small, so that it is among the numbers that unique fields have.
         let number = u64::from(runner.rng().next_u32() % 16);

@@ -16,6 +16,7 @@ mod disk_full;
 mod graceful_restart;
 mod orders;
 mod postgres_connection_loss;
+pub mod records;
 mod redis_failure;
 mod regular;
 mod sail;

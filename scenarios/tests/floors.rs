@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// Each of our crates and those of our crates that it may depend on; the second list is for its tests alone.
-const FLOORS: [(&str, &[&str], &[&str]); 14] = [
+const FLOORS: [(&str, &[&str], &[&str]); 15] = [
     ("seaworthy-reports", &[], &[]),
     ("seaworthy-fault-proxy", &[], &[]),
-    ("seaworthy-factories", &[], &[]),
+    ("seaworthy-factories-derive", &[], &[]),
+    ("seaworthy-factories", &["seaworthy-factories-derive"], &["seaworthy-factories", "seaworthy-harness"]),
     ("seaworthy-harness-macros", &[], &[]),
     ("seaworthy-history", &["seaworthy-reports"], &[]),
     (
@@ -51,6 +52,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 14] = [
         "seaworthy-benches",
         &[
             "seaworthy-errors",
+            "seaworthy-factories",
             "seaworthy-queue",
             "seaworthy-harness",
             "seaworthy-history",

@@ -207,10 +207,13 @@ fn methods(record: &syn::Ident, factory: &syn::Ident) -> TokenStream {
     let acquire = quote! {
         A: ::seaworthy_factories::__private::sqlx::Acquire<'c, Database = ::seaworthy_factories::__private::sqlx::Postgres>
             + ::core::marker::Send
+            + 'c
     };
     let error = quote!(::seaworthy_factories::Error);
     let result = |ok: TokenStream| quote!(::core::result::Result<#ok, #error>);
     let (made, rows) = (result(quote!(C::Of<#record>)), result(quote!(u64)));
+    let later = |what: &TokenStream| quote!(::seaworthy_factories::__private::BoxFuture<'c, #what>);
+    let (made_later, rows_later) = (later(&made), later(&rows));
     let thread = quote!(::core::marker::Send + ::core::marker::Sync + 'static);
     quote! {
         /// The root of all values, whatever the run's is.
@@ -285,31 +288,31 @@ fn methods(record: &syn::Ident, factory: &syn::Ident) -> TokenStream {
         }
 
         /// Makes the records and writes them, with their parents and children, in one transaction.
-        pub async fn create<'c, A>(self, db: A) -> #made
+        pub fn create<'c, A>(self, db: A) -> #made_later
         where
             #acquire,
         {
-            self.0.create(db).await
+            self.0.create(db)
         }
 
         /// Writes the records, keeps none of them, and says how many rows there are.
-        pub async fn insert<'c, A>(self, db: A) -> #rows
+        pub fn insert<'c, A>(self, db: A) -> #rows_later
         where
             #acquire,
         {
-            self.0.insert(db).await
+            self.0.insert(db)
         }
 
         /// As `insert`, and tells now and then how far it is.
-        pub async fn insert_telling<'c, A>(
+        pub fn insert_telling<'c, A>(
             self,
             db: A,
-            tell: impl Fn(::seaworthy_factories::Progress) + ::core::marker::Send + ::core::marker::Sync,
-        ) -> #rows
+            tell: impl Fn(::seaworthy_factories::Progress) + ::core::marker::Send + ::core::marker::Sync + 'c,
+        ) -> #rows_later
         where
             #acquire,
         {
-            self.0.insert_telling(db, tell).await
+            self.0.insert_telling(db, tell)
         }
 
         /// Writes the records, with their parents and children, as lines of JSON into this folder.

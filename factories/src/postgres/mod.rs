@@ -10,11 +10,11 @@ use crate::{
     Builder, Error, Locale, Model, Row, Seed,
     builder::Quantity,
     numbers::Numbers,
-    plan::{Part, Planner},
+    plan::{BoxFuture, Part, Planner},
 };
 use catalogue::Catalogue;
 pub(crate) use catalogue::Database;
-use write::Ways;
+use write::{COPY, Ways};
 
 /// Rows that a stream plans at once, descendants included: what bounds its memory.
 const PART: u64 = 50_000;
@@ -30,13 +30,29 @@ impl<R: Model, C: Quantity> Builder<R, C> {
     ///
     /// Whatever is wrong with the plan or the tables is told before anything is written; a row that is refused takes everything of this call back. See
     /// [`Error`].
-    pub async fn create<'c, A>(self, db: A) -> Result<C::Of<R>, Error>
+    pub fn create<'c, A>(self, db: A) -> BoxFuture<'c, Result<C::Of<R>, Error>>
     where
-        A: Acquire<'c, Database = Postgres> + Send,
+        A: Acquire<'c, Database = Postgres> + Send + 'c,
     {
-        let mut connection = db.acquire().await?;
-        let (made, _) = write(&self, &mut connection, Keep::All, &|_| {}).await?;
-        Ok(C::of(made))
+        // In a box: what a caller awaits stays `Send` whatever connection it gives.
+        Box::pin(async move {
+            let mut connection = db.acquire().await?;
+            let made = self.create_on(&mut connection).await?;
+            Ok(C::of(made))
+        })
+    }
+
+    pub(crate) async fn create_on(&self, connection: &mut PgConnection) -> Result<Vec<R>, Error> {
+        self.create_by_copy_from(connection, COPY).await
+    }
+
+    pub(crate) async fn create_by_copy_from(
+        &self,
+        connection: &mut PgConnection,
+        copy_from: u64,
+    ) -> Result<Vec<R>, Error> {
+        let (made, _) = write(self, connection, Keep::All, copy_from, &|_| {}).await?;
+        Ok(made)
     }
 
     /// Writes the records as [`create`](Self::create) does, keeps none of them, and says how many rows there are, with parents and children. Memory stays the
@@ -45,11 +61,11 @@ impl<R: Model, C: Quantity> Builder<R, C> {
     /// # Errors
     ///
     /// As [`create`](Self::create).
-    pub async fn insert<'c, A>(self, db: A) -> Result<u64, Error>
+    pub fn insert<'c, A>(self, db: A) -> BoxFuture<'c, Result<u64, Error>>
     where
-        A: Acquire<'c, Database = Postgres> + Send,
+        A: Acquire<'c, Database = Postgres> + Send + 'c,
     {
-        self.insert_telling(db, |_| {}).await
+        self.insert_telling(db, |_| {})
     }
 
     /// As [`insert`](Self::insert), and tells now and then how far it is.
@@ -57,17 +73,19 @@ impl<R: Model, C: Quantity> Builder<R, C> {
     /// # Errors
     ///
     /// As [`create`](Self::create).
-    pub async fn insert_telling<'c, A>(
+    pub fn insert_telling<'c, A>(
         self,
         db: A,
-        tell: impl Fn(Progress) + Send + Sync,
-    ) -> Result<u64, Error>
+        tell: impl Fn(Progress) + Send + Sync + 'c,
+    ) -> BoxFuture<'c, Result<u64, Error>>
     where
-        A: Acquire<'c, Database = Postgres> + Send,
+        A: Acquire<'c, Database = Postgres> + Send + 'c,
     {
-        let mut connection = db.acquire().await?;
-        let (_, rows) = write(&self, &mut connection, Keep::Nothing, &tell).await?;
-        Ok(rows)
+        Box::pin(async move {
+            let mut connection = db.acquire().await?;
+            let (_, rows) = write(&self, &mut connection, Keep::Nothing, COPY, &tell).await?;
+            Ok(rows)
+        })
     }
 }
 
@@ -94,24 +112,27 @@ async fn write<R: Model, C>(
     builder: &Builder<R, C>,
     connection: &mut PgConnection,
     keep: Keep,
+    copy_from: u64,
     tell: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(Vec<R>, u64), Error> {
-    let mut tx = connection.begin().await?;
+    let ways = Ways { copy_from, is_trial: false };
+    let mut tx = Connection::begin(&mut *connection).await?;
     let database = Database::ask(&mut tx).await?;
     let numbers = Numbers::OfDatabase(database.id.clone());
     let again = numbers.again();
     let seed = builder.said_seed().or(database.seed).unwrap_or_else(Seed::of_run);
     let mut planner = Planner::new(seed, Locale::default(), numbers);
-    match write_parts(builder, &mut planner, &mut tx, keep, Ways::Fastest, tell).await {
+    match write_parts(builder, &mut planner, &mut tx, keep, ways, tell).await {
         Ok(written) => {
             tx.commit().await?;
             Ok(written)
         }
         Err(refused @ Error::Refused { row: Row::Unknown, .. }) => {
             tx.rollback().await?;
-            let mut tx = connection.begin().await?;
+            let mut tx = Connection::begin(&mut *connection).await?;
             let mut planner = Planner::new(seed, Locale::default(), again);
-            let told = write_parts(builder, &mut planner, &mut tx, Keep::Nothing, Ways::Copy, &|_| {}).await;
+            let ways = Ways { copy_from: 0, is_trial: true };
+            let told = write_parts(builder, &mut planner, &mut tx, keep, ways, &|_| {}).await;
             tx.rollback().await?;
             Err(match told {
                 Err(told @ Error::Refused { .. }) => told,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// From so many rows on `COPY` is faster than arrays, though it takes two statements; the benchmark `factories` measures where.
-const COPY: u64 = 128;
+pub(crate) const COPY: u64 = 128;
 /// What is sent at once.
 const CHUNK: usize = 256 * 1024;
 /// So many records are made before one looks how large they are.
@@ -28,10 +28,11 @@ const STEP: u64 = 64;
 
 /// How rows may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ways {
-    Fastest,
-    /// By `COPY` alone, whose refusals say which row it is.
-    Copy,
+pub(crate) struct Ways {
+    /// From so many rows on by `COPY`, whose refusals say which row it is.
+    pub(crate) copy_from: u64,
+    /// Whether it is to see what the refusal was, and will be taken back.
+    pub(crate) is_trial: bool,
 }
 
 /// Writes all nodes, and says how many rows of which table.
@@ -53,7 +54,7 @@ pub(crate) async fn nodes(
         }
         if rows > 0 {
             match &table.arrays {
-                Some(arrays) if rows < COPY && ways == Ways::Fastest => {
+                Some(arrays) if rows < ways.copy_from => {
                     insert(nodes, &group, table, arrays, db).await?;
                     tell(table.name, rows);
                 }
@@ -68,7 +69,7 @@ pub(crate) async fn nodes(
             read_back(node.as_mut(), table, db).await?;
         }
     }
-    if ways == Ways::Fastest {
+    if !ways.is_trial {
         for node in nodes.iter_mut().filter(|node| node.has_hooks()) {
             node.after_create(db).await?;
         }

@@ -1,5 +1,6 @@
-//! The `seaworthy` command: that of [`seaworthy_command`], with the shop's scenarios, and `up`.
+//! The `seaworthy` command: that of [`seaworthy_command`], with the shop's scenarios, `up` and `seed`.
 
+mod seed;
 mod up;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -23,6 +24,8 @@ enum Command {
     Any(seaworthy_command::Command),
     /// Start Postgres and Redis, print their URLs, and hold them until Ctrl-C.
     Up(up::Up),
+    /// Fill the tables of the shop, or of its queue, with realistic records.
+    Seed(seed::Fill),
 }
 
 /// Runs the command that the process was started with.
@@ -44,6 +47,7 @@ pub fn main() -> ExitCode {
         match line.command {
             Command::Any(command) => command.execute(&Shop::new(program).scenarios()).await,
             Command::Up(up) => until_interrupted(up.execute(program)).await,
+            Command::Seed(fill) => until_interrupted(fill.execute()).await,
         }
     })
 }
