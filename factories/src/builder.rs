@@ -29,11 +29,11 @@ pub trait Quantity: Send + Sync + 'static {
 }
 
 /// One record: `create` returns it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum One {}
 
 /// So many records: `create` returns a `Vec`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Many {}
 
 impl Quantity for One {

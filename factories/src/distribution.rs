@@ -40,7 +40,8 @@ pub(crate) fn zipf(random: &mut impl Rng, size: u64, exponent: f64) -> u64 {
         let x = inverse(u);
         let k = libm::floor(x + 0.5).clamp(1.0, n);
         if k - x <= shortcut || u >= integral(k + 0.5) - h(k) {
-            return k as u64 - 1;
+            // The largest sizes are no floats.
+            return (k as u64 - 1).min(size.max(1) - 1);
         }
     }
     0

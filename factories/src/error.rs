@@ -101,7 +101,7 @@ pub enum Error {
     Redis(#[from] redis::RedisError),
 
     /// A lint found these.
-    #[error("{} of {tried} records were refused:{}", failures.len(), failures.iter().map(|failure| format!("\n  {failure}")).collect::<String>())]
+    #[error("{} of {tried} records were refused:{}", .failures.len(), .failures.iter().map(|failure| format!("\n  {failure}")).collect::<String>())]
     Lint {
         /// Factories and states that were tried.
         tried: usize,

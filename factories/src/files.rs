@@ -20,7 +20,7 @@ use crate::{
 const PART: u64 = 50_000;
 
 /// What takes records one by one.
-pub(crate) trait Output {
+pub(crate) trait Output: Send {
     /// A record of this factory, as JSON.
     fn row(&mut self, factory: &'static str, json: &[u8]) -> Result<(), Error>;
 }

@@ -52,9 +52,6 @@
 //! - **All or nothing.** A call writes in one transaction, or in a part of the caller's. What is wrong is told with the factory, the field and the record.
 //! - **In bulk.** Parents before children, keys taken ahead, then binary `COPY`: a few statements for each table however many rows there are.
 
-// The derive's code names the crate, in its own tests too.
-extern crate self as seaworthy_factories;
-
 #[doc(hidden)]
 pub mod __private;
 mod builder;

@@ -20,9 +20,9 @@ pub trait Parents<P: Model> {
 }
 
 /// Where parents come from.
-pub struct Source<P: Model>(pub(crate) From<P>);
+pub struct Source<P: Model>(pub(crate) Origin<P>);
 
-pub(crate) enum From<P: Model> {
+pub(crate) enum Origin<P: Model> {
     Existing(Arc<[P::Key]>, Choice),
     /// A new one for each record.
     Each(Builder<P, Many>),
@@ -44,22 +44,22 @@ pub(crate) enum Choice {
 impl<P: Model> fmt::Debug for Source<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            From::Existing(..) => "existing parents",
-            From::Each(_) => "a new parent for each",
-            From::Shared(_) => "new parents for all",
+            Origin::Existing(..) => "existing parents",
+            Origin::Each(_) => "a new parent for each",
+            Origin::Shared(_) => "new parents for all",
         })
     }
 }
 
 impl<P: Model> Source<P> {
     fn existing<'a>(parents: impl IntoIterator<Item = &'a P>, choice: Choice) -> Self {
-        Source(From::Existing(parents.into_iter().map(P::key).collect(), choice))
+        Source(Origin::Existing(parents.into_iter().map(P::key).collect(), choice))
     }
 
     /// One for all, where there would be one for each.
     pub(crate) fn shared(self) -> Self {
         match self.0 {
-            From::Each(builder) => Source(From::Shared(builder)),
+            Origin::Each(builder) => Source(Origin::Shared(builder)),
             _ => self,
         }
     }
@@ -67,9 +67,9 @@ impl<P: Model> Source<P> {
     /// How many there are, if all records share them.
     pub(crate) fn count(&self) -> u64 {
         match &self.0 {
-            From::Existing(keys, _) => keys.len() as u64,
-            From::Each(_) => 1,
-            From::Shared(builder) => builder.total(),
+            Origin::Existing(keys, _) => keys.len() as u64,
+            Origin::Each(_) => 1,
+            Origin::Shared(builder) => builder.total(),
         }
     }
 }
@@ -100,7 +100,7 @@ impl<P: Model, const N: usize> Parents<P> for &[P; N] {
 
 impl<P: Model, C: Quantity> Parents<P> for Builder<P, C> {
     fn source(self) -> Source<P> {
-        Source(if C::IS_ONE { From::Each(self.many()) } else { From::Shared(self.many()) })
+        Source(if C::IS_ONE { Origin::Each(self.many()) } else { Origin::Shared(self.many()) })
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn linking<R: Model, P: Model>(
     set: fn(&mut R, &P::Key),
 ) -> Linking<R> {
     match source.0 {
-        From::Existing(keys, own) => Arc::new(move |_, count| {
+        Origin::Existing(keys, own) => Arc::new(move |_, count| {
             if keys.is_empty() && count > 0 {
                 return Err(Error::NoParents { factory: R::NAME, field });
             }
@@ -146,7 +146,7 @@ pub(crate) fn linking<R: Model, P: Model>(
             });
             Ok(Link { apply, from: None })
         }),
-        From::Each(builder) => Arc::new(move |planner, count| {
+        Origin::Each(builder) => Arc::new(move |planner, count| {
             let keys = builder.plan(planner, &Part::whole(count), None)?;
             keys.want();
             let from = Some(keys.node);
@@ -157,7 +157,7 @@ pub(crate) fn linking<R: Model, P: Model>(
             });
             Ok(Link { apply, from })
         }),
-        From::Shared(builder) => {
+        Origin::Shared(builder) => {
             let builder = Arc::new(builder);
             Arc::new(move |planner, count| {
                 let total = builder.total();
@@ -171,7 +171,7 @@ pub(crate) fn linking<R: Model, P: Model>(
                     Some(keys) => (keys, None),
                     None => {
                         let keys = builder.plan(planner, &Part::whole(total), None)?;
-                        planner.shared.insert(address, Arc::clone(&keys) as _);
+                        planner.shared.insert(address, keys.clone());
                         let node = keys.node;
                         (keys, Some(node))
                     }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The nodes of a plan, each of which makes records of one kind.
-pub struct Planner {
+pub(crate) struct Planner {
     pub(crate) seed: Seed,
     pub(crate) locale: Locale,
     pub(crate) numbers: Numbers,
@@ -89,7 +89,7 @@ impl<K: Clone> Keys<K> {
 
 /// Where a record stands.
 #[derive(Debug)]
-pub struct At<'a> {
+pub(crate) struct At<'a> {
     pub(crate) record: &'a Record,
     /// Among the node's records of this part.
     pub(crate) offset: u64,
@@ -100,7 +100,7 @@ pub struct At<'a> {
 }
 
 /// Refers a record to its parent.
-pub struct Link<R> {
+pub(crate) struct Link<R> {
     pub(crate) apply: Box<dyn Fn(&mut R, &At<'_>) + Send + Sync>,
     /// The node that makes the parents.
     pub(crate) from: Option<usize>,
@@ -263,7 +263,7 @@ pub(crate) enum Sink<'a> {
 }
 
 /// Records of one kind that are to be made.
-pub(crate) trait Node: Send {
+pub(crate) trait Node: Send + Sync {
     fn factory(&self) -> &'static str;
     fn table(&self) -> Option<&'static str>;
     fn columns(&self) -> Vec<Column>;
@@ -293,7 +293,8 @@ pub(crate) trait Node: Send {
     fn into_kept(self: Box<Self>) -> Box<dyn Any>;
 }
 
-pub(crate) type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A future that is the same whatever it awaits.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 struct Records<R: Model> {
     seed: Seed,

@@ -9,7 +9,7 @@ use sqlx::PgPool;
 
 fn shop() -> Schema {
     Schema::new().run("shop-and-queue-v1", |pool| async move {
-        seaworthy_shop::migrate(&pool).await.map_err(|error| sqlx::Error::Configuration(Box::new(error)))
+        Ok(seaworthy_shop::migrate(&pool).await?)
     })
 }
 
@@ -68,7 +68,9 @@ async fn the_command_fills_a_database_and_files(env: Env) {
     let (code, said) = seed(&["--factory", "fulfilled-order", "--count", "200"]);
     assert!(code == Some(0) && said.starts_with("400 rows in "), "{said}");
     assert_eq!((count(&db, "shop.orders").await, count(&db, "shop.fulfilment").await), (200, 200));
-    // The same seed makes the same records, and their ids are there.
+    let (code, said) = seed(&["--factory", "order", "--count", "5", "--starting-at", "200"]);
+    assert!(code == Some(0) && said.starts_with("5 rows in "), "{said}");
+    // The same numbers of the same seed are the same records, and their ids are there.
     let (code, said) = seed(&["--factory", "order", "--count", "1"]);
     assert!(code == Some(3) && said.contains("factory `order`: field `id` of record number 0: duplicate key"), "{said}");
     let folder = std::env::temp_dir().join(format!("seaworthy-test-seed-{}", std::process::id()));

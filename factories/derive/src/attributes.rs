@@ -58,9 +58,21 @@ pub(crate) enum Made {
 
 impl Field {
     pub(crate) fn is_optional(&self) -> bool {
+        self.type_name().is_some_and(|name| name == "Option")
+    }
+
+    /// Whether it is a number or the like, of which a literal is one only where nothing is to be converted.
+    pub(crate) fn is_plain(&self) -> bool {
+        const PLAIN: &[&str] = &[
+            "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64", "bool", "char",
+        ];
+        self.type_name().is_some_and(|name| PLAIN.iter().any(|plain| name == plain))
+    }
+
+    fn type_name(&self) -> Option<&Ident> {
         match &self.ty {
-            Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == "Option"),
-            _ => false,
+            Type::Path(path) => path.path.segments.last().map(|last| &last.ident),
+            _ => None,
         }
     }
 
@@ -329,3 +341,6 @@ fn snake(name: &str) -> String {
     }
     snake
 }
+
+#[cfg(test)]
+mod tests;

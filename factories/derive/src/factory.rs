@@ -107,6 +107,12 @@ fn setters(record: &syn::Ident, field: &Field) -> TokenStream {
     let plain = setter.unraw();
     let (with, cycle, cross) =
         (format_ident!("{plain}_with"), format_ident!("{plain}_cycle"), format_ident!("{plain}_cross"));
+    let (takes, of, item) = if field.is_plain() {
+        (quote!(#ty), quote!(), quote!(#ty))
+    } else {
+        let takes = quote!(impl ::core::convert::Into<#ty>);
+        (takes, quote!(<T: ::core::convert::Into<#ty>>), quote!(T))
+    };
     let about = format!("Gives `{text}` this value.");
     let about_with = format!("Gives `{text}` what the closure makes of the record as it is so far.");
     let about_cycle = format!("Gives `{text}` these values in turn, again and again.");
@@ -114,7 +120,7 @@ fn setters(record: &syn::Ident, field: &Field) -> TokenStream {
         format!("Gives `{text}` these values in turn, such that all combinations with the fields that were crossed before come up.");
     quote! {
         #[doc = #about]
-        pub fn #setter(self, value: impl ::core::convert::Into<#ty>) -> Self {
+        pub fn #setter(self, value: #takes) -> Self {
             let value: #ty = value.into();
             Self(self.0.set(#text, move |row: &mut #record, _| row.#name = ::core::clone::Clone::clone(&value)))
         }
@@ -128,13 +134,13 @@ fn setters(record: &syn::Ident, field: &Field) -> TokenStream {
         }
 
         #[doc = #about_cycle]
-        pub fn #cycle<T: ::core::convert::Into<#ty>>(self, values: impl ::core::iter::IntoIterator<Item = T>) -> Self {
+        pub fn #cycle #of(self, values: impl ::core::iter::IntoIterator<Item = #item>) -> Self {
             let values = ::core::iter::IntoIterator::into_iter(values).map(::core::convert::Into::into);
             Self(self.0.cycled(#text, values, |row: &mut #record, value: #ty| row.#name = value))
         }
 
         #[doc = #about_cross]
-        pub fn #cross<T: ::core::convert::Into<#ty>>(self, values: impl ::core::iter::IntoIterator<Item = T>) -> Self {
+        pub fn #cross #of(self, values: impl ::core::iter::IntoIterator<Item = #item>) -> Self {
             let values = ::core::iter::IntoIterator::into_iter(values).map(::core::convert::Into::into);
             Self(self.0.crossed(#text, values, |row: &mut #record, value: #ty| row.#name = value))
         }

@@ -1,6 +1,6 @@
 //! The record's `Model`, and what it belongs to.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, Lit, Path, spanned::Spanned};
 
@@ -90,6 +90,11 @@ pub(crate) fn expand(definition: &Definition) -> TokenStream {
     }
 }
 
+/// Where the compiler points to in its errors; names mean what they do in the derive's own code all the same.
+fn at(tokens: &impl Spanned) -> Span {
+    tokens.span().resolved_at(Span::call_site())
+}
+
 fn key(fields: &[Field]) -> (TokenStream, TokenStream, TokenStream, TokenStream) {
     match fields.iter().find(|field| field.is_key) {
         None => (quote!(()), quote!(::core::option::Option::None), quote!(), quote!()),
@@ -114,7 +119,7 @@ fn define(field: &Field) -> TokenStream {
     let (name, ty, text) = (&field.name, &field.ty, field.text());
     let private = quote!(::seaworthy_factories::__private);
     let value = match &field.made {
-        Made::Key => quote_spanned!(ty.span()=> <#ty as ::seaworthy_factories::Key>::made(record, #text)),
+        Made::Key => quote_spanned!(at(ty)=> <#ty as ::seaworthy_factories::Key>::made(record, #text)),
         Made::Fake(faker) => quote!(record.fake(#text, #faker)),
         Made::Localized(faker) => quote!(::seaworthy_factories::localized!(*record, #text, #faker)),
         Made::Value(value) => given(value),
@@ -129,7 +134,7 @@ fn define(field: &Field) -> TokenStream {
         }
         Made::KindOf(parent) => quote!(<#parent as ::seaworthy_factories::Model>::NAME.into()),
         Made::Database(Some(value)) => given(value),
-        Made::Database(None) => quote_spanned!(ty.span()=> <#ty as ::core::default::Default>::default()),
+        Made::Database(None) => quote_spanned!(at(ty)=> <#ty as ::core::default::Default>::default()),
     };
     let unique = field.made_unique.then(|| quote!(let #name: #ty = record.made_unique(&#name).into();));
     quote! { let #name: #ty = #value; #unique }
@@ -147,7 +152,7 @@ fn parent_field(record: &syn::Ident, field: &Field) -> Option<TokenStream> {
     let Made::Parent { parents, .. } = &field.made else { return None };
     let (parent, text, required) = (&parents[0], field.text(), !field.is_optional());
     let set = set_parent(field, parent);
-    Some(quote_spanned! {parent.span()=>
+    Some(quote_spanned! {at(parent)=>
         ::seaworthy_factories::__private::ParentField::new::<#parent>(
             #text,
             #required,
@@ -186,19 +191,19 @@ fn column(field: &Field) -> TokenStream {
         _ => quote!(written),
     };
     let ty = if field.is_json && !matches!(field.made, Made::Database(_)) {
-        quote_spanned!(ty.span()=> ::seaworthy_factories::__private::sqlx::types::Json<&#ty>)
+        quote_spanned!(at(ty)=> ::seaworthy_factories::__private::sqlx::types::Json<&#ty>)
     } else {
         quote!(#ty)
     };
-    quote_spanned!(field.ty.span()=> ::seaworthy_factories::__private::Column::#constructor::<#ty>(#text, #column))
+    quote_spanned!(at(&field.ty)=> ::seaworthy_factories::__private::Column::#constructor::<#ty>(#text, #column))
 }
 
 fn encode(field: &Field) -> TokenStream {
     let name = &field.name;
     if field.is_json {
-        quote_spanned!(field.ty.span()=> row.field(&::seaworthy_factories::__private::sqlx::types::Json(&self.#name))?;)
+        quote_spanned!(at(&field.ty)=> row.field(&::seaworthy_factories::__private::sqlx::types::Json(&self.#name))?;)
     } else {
-        quote_spanned!(field.ty.span()=> row.field(&self.#name)?;)
+        quote_spanned!(at(&field.ty)=> row.field(&self.#name)?;)
     }
 }
 

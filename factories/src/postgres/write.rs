@@ -95,7 +95,7 @@ async fn count_keys(
     let counts: Vec<i64> =
         counted.iter().map(|node| i64::try_from(node.count()).unwrap_or(i64::MAX)).collect();
     let rows = sqlx::query(
-        "select place, (select array_agg(nextval(sequence::regclass)) from generate_series(1, count))
+        "select place, array(select nextval(sequence::regclass) from generate_series(1, count))
          from unnest($1::text[], $2::bigint[]) with ordinality as wanted (sequence, count, place) order by place",
     )
     .bind(&sequences)
@@ -170,7 +170,8 @@ async fn copy(
             let from = at;
             while at < count && rows.bytes().len() < CHUNK {
                 let end = (at + STEP).min(count);
-                if let Err(error) = nodes[*node].make(at..end, &mut Sink::Rows(&mut rows, &table.targets)) {
+                let made = nodes[*node].make(at..end, &mut Sink::Rows(&mut rows, &table.targets));
+                if let Err(error) = made {
                     copy.abort("a value is not one that its column takes").await?;
                     return Err(error);
                 }

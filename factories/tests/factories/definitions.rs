@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use seaworthy_factories::{Factory, Locale, Record, Seed, localized};
+use seaworthy_factories::{Factory, Locale, Many, Record, Seed, localized};
 
 use crate::shop::{CategoryFactory, OrderFactory, ProductFactory, Role, User, UserFactory};
 
@@ -76,11 +76,11 @@ fn a_closure_sees_the_other_fields() {
 
 #[test]
 fn sequences_go_round_and_crossed_ones_through_all_combinations() {
-    let names = |factory: CategoryFactory<_>| -> Vec<String> {
+    let names = |factory: CategoryFactory<Many>| -> Vec<String> {
         factory.make().unwrap().into_iter().map(|category| category.name).collect()
     };
     assert_eq!(names(CategoryFactory::new().count(5).name_cycle(["a", "b"])), ["a", "b", "a", "b", "a"]);
-    let crossed = UserFactory::new().count(6).name_cross(["a", "b"]).age_cross([20i16, 30, 40]).make().unwrap();
+    let crossed = UserFactory::new().count(6).name_cross(["a", "b"]).age_cross([20, 30, 40]).make().unwrap();
     let pairs: Vec<_> = crossed.iter().map(|user| (&*user.name, user.age)).collect();
     assert_eq!(pairs, [("a", 20), ("b", 20), ("a", 30), ("b", 30), ("a", 40), ("b", 40)]);
     // By the place in the call, whatever the numbers are.

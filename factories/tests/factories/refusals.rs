@@ -36,7 +36,7 @@ async fn a_constraint_that_the_database_checks(env: Env) {
     insta::assert_snapshot!(said, @r#"factory `category`: field `id` of record number 2: duplicate key value violates unique constraint "categories_pkey" (Key (id)=(5) already exists.)"#);
     let said = refused(&db, OrderFactory::new().count(400).has(LineItemFactory::new().quantity_cycle([3, 0]))).await;
     assert!(said.starts_with("factory `line_item`: field `quantity` of record number 1: "), "{said}");
-    let said = refused(&db, UserFactory::new().count(200).age_cycle([20i16, 30, 17])).await;
+    let said = refused(&db, UserFactory::new().count(200).age_cycle([20, 30, 17])).await;
     assert!(said.starts_with("factory `user`: field `age` of record number 402: "), "{said}");
     let said = refused(&db, UserFactory::new().email("nowhere")).await;
     assert!(said.starts_with("factory `user`: field `email` of record number "), "{said}");

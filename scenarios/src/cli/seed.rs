@@ -29,6 +29,9 @@ pub(crate) struct Fill {
     /// The root of all values: the same seed makes the same records.
     #[arg(long)]
     seed: Option<u64>,
+    /// The number of the first one: the same numbers of the same seed are the same records.
+    #[arg(long, default_value_t = 0)]
+    starting_at: u64,
     /// The database; its tables are made if they are not there.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
@@ -69,7 +72,7 @@ impl Fill {
     }
 
     async fn fill<F: Buildable<Quantity = Many>>(self, factory: F) -> Exit {
-        let mut builder = factory.into_builder();
+        let mut builder = factory.into_builder().starting_at(self.starting_at);
         if let Some(seed) = self.seed {
             builder = builder.seed(Seed(seed));
         }
