@@ -427,7 +427,7 @@ impl<R: Model> Node for Records<R> {
     fn close(&mut self) {
         let made = std::mem::take(&mut self.made);
         self.counted = None;
-        // It is closed once.
+        // What counts is the first time.
         let _ = self.keys.keys.set(made);
     }
 

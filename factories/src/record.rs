@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     Locale,
     distribution::{self, Bursts},
-    simpler::Simpler,
+    simpler::{SIMPLEST, Simpler},
     unique::{UniqueSpace, permuted},
 };
 
@@ -157,8 +157,8 @@ impl Record {
 
     /// Randomness for this field alone. ChaCha, whose stream stays the same over releases, seeded through FNV-1a.
     pub fn random(&self, field: &str) -> Random {
-        let shift = self.simpler.as_ref().map_or(0, |simpler| simpler.shift(field));
-        Random { stream: ChaCha8Rng::seed_from_u64(self.hash(field)), shift, simplified: 0 }
+        let simpler = self.simpler.as_ref().map_or(0, |simpler| simpler.of(field));
+        Random { stream: ChaCha8Rng::seed_from_u64(self.hash(field)), simpler, simplified: 0 }
     }
 
     /// Randomness that all records of the factory share, as for where the bursts are.
@@ -192,8 +192,8 @@ fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
 #[derive(Debug, Clone)]
 pub struct Random {
     stream: ChaCha8Rng,
-    /// How much smaller than it was a number becomes, in bits of 64, while a failing case is made simpler.
-    shift: u32,
+    /// By how much of [`SIMPLEST`] numbers are smaller than they were drawn, while a failing case is made simpler.
+    simpler: u32,
     simplified: u32,
 }
 
@@ -201,13 +201,16 @@ impl Random {
     /// How many numbers are made simpler: a sampler that refuses small ones must come to an end.
     const SIMPLIFIED: u32 = 64;
 
-    fn shift(&mut self, bits: u32) -> u32 {
-        if self.shift == 0 || self.simplified >= Self::SIMPLIFIED {
-            return 0;
+    fn simplified(&mut self, drawn: u64) -> u64 {
+        /// Some bits stay, since samplers refuse a stream of nothing but zeros.
+        const KEPT: u64 = 0x3f;
+        if self.simpler == 0 || self.simplified >= Self::SIMPLIFIED {
+            return drawn;
         }
         self.simplified += 1;
-        // Some bits stay, since samplers refuse a stream of nothing but zeros.
-        (self.shift * bits / 64).min(bits - 6)
+        let share = u128::from(SIMPLEST - self.simpler.min(SIMPLEST));
+        let scaled = (u128::from(drawn) * share / u128::from(SIMPLEST)) as u64;
+        scaled | (drawn & KEPT)
     }
 }
 
@@ -215,19 +218,22 @@ impl TryRng for Random {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let drawn = self.stream.next_u32();
-        Ok(drawn >> self.shift(32))
+        let drawn = u64::from(self.stream.next_u32());
+        // Not larger than what was drawn.
+        Ok(self.simplified(drawn) as u32)
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
         let drawn = self.stream.next_u64();
-        Ok(drawn >> self.shift(64))
+        Ok(self.simplified(drawn))
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
         self.stream.fill_bytes(bytes);
-        let shift = self.shift(8);
-        bytes.iter_mut().for_each(|byte| *byte >>= shift);
+        let share = u64::from(SIMPLEST - self.simpler.min(SIMPLEST));
+        if self.simpler > 0 {
+            bytes.iter_mut().for_each(|byte| *byte = (u64::from(*byte) * share / u64::from(SIMPLEST)) as u8);
+        }
         Ok(())
     }
 }

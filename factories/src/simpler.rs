@@ -5,26 +5,29 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// For each field by how many bits of 64 its random numbers are smaller than they were. Fields that are asked for are noted, so that a
+/// The most that a field can be simplified.
+pub(crate) const SIMPLEST: u32 = 1 << 24;
+
+/// For each field by how much of [`SIMPLEST`] its random numbers are smaller than they were. Fields that are asked for are noted, so that a
 /// strategy learns which ones there are.
 #[derive(Debug, Default)]
 pub(crate) struct Simpler(Mutex<BTreeMap<String, u32>>);
 
 impl Simpler {
-    pub(crate) fn shift(&self, field: &str) -> u32 {
-        let mut shifts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match shifts.get(field) {
-            Some(shift) => *shift,
+    pub(crate) fn of(&self, field: &str) -> u32 {
+        let mut levels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match levels.get(field) {
+            Some(level) => *level,
             None => {
-                shifts.insert(field.to_owned(), 0);
+                levels.insert(field.to_owned(), 0);
                 0
             }
         }
     }
 
     #[cfg(feature = "proptest")]
-    pub(crate) fn set(&self, field: &str, shift: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(field.to_owned(), shift);
+    pub(crate) fn set(&self, field: &str, level: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(field.to_owned(), level);
     }
 
     #[cfg(feature = "proptest")]

@@ -9,7 +9,7 @@ use proptest::{
 
 use rand::Rng;
 
-use crate::{Builder, Model, Record, Seed, simpler::Simpler};
+use crate::{Builder, Model, Record, Seed, simpler::{SIMPLEST, Simpler}};
 
 impl<R: Model, C> Builder<R, C> {
     /// Records of this factory for `proptest`, without parents of their own.
@@ -58,9 +58,6 @@ impl<R: Model + fmt::Debug> Strategy for FactoryStrategy<R> {
         Ok(RecordTree { fields, ..tree })
     }
 }
-
-/// As many bits as a field's random numbers can lose.
-const SIMPLEST: u32 = 58;
 
 /// A record, and how it becomes simpler.
 pub struct RecordTree<R: Model> {

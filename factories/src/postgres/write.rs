@@ -61,6 +61,7 @@ pub(crate) async fn nodes(
                 _ => copy(nodes, &group, table, db, &mut tell).await?,
             }
         }
+        // Those that there are none of.
         group.iter().for_each(|node| nodes[*node].close());
     }
     for node in nodes.iter_mut() {
@@ -180,6 +181,8 @@ async fn copy(
             sent = copy.send(rows.bytes()).await.map(|_| ());
             tell(table.name, at - from);
         }
+        // At once: the next ones may be its children, in the same table.
+        nodes[*node].close();
     }
     if sent.is_ok() {
         sent = copy.send(END).await.map(|_| ());
@@ -203,6 +206,8 @@ async fn insert(
     for node in group {
         let node = &mut nodes[*node];
         node.make(0..node.count(), &mut Sink::Rows(&mut rows, &table.targets))?;
+        // At once: the next ones may be its children, in the same table.
+        node.close();
     }
     let places: Vec<String> =
         arrays.iter().zip(1..).map(|(array, place)| format!("${place}::{}[]", array.spelled)).collect();

@@ -90,7 +90,7 @@ async fn a_stream_writes_what_create_writes(env: Env) -> Result<(), Error> {
     // More than one part.
     let factory = || {
         let items = LineItemFactory::new().count(2).product(ProductFactory::new().count(50));
-        UserFactory::new().count(9_000).has(OrderFactory::new().count(2).has(items))
+        UserFactory::new().count(7_200).has(OrderFactory::new().count(2).has(items))
     };
     let db = created.postgres().await;
     factory().create(&db).await?;
@@ -98,7 +98,7 @@ async fn a_stream_writes_what_create_writes(env: Env) -> Result<(), Error> {
     let db = streamed.postgres().await;
     let told = std::sync::Mutex::new(Vec::new());
     let rows = factory().insert_telling(&db, |progress| told.lock().unwrap().push(progress)).await?;
-    assert_eq!(rows, 9_000 * 7 + 50);
+    assert_eq!(rows, 7_200 * 7 + 50);
     assert_eq!(sqlx::query_scalar::<_, String>(SUM).fetch_one(&*db).await?, expected);
     let told = told.into_inner().unwrap();
     assert!(told.windows(2).all(|two| two[0].rows < two[1].rows));

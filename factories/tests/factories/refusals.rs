@@ -75,7 +75,6 @@ macro_rules! drifted {
     ($name:ident, $factory:ident, $table:literal, { $($field:tt)* }) => {
         #[derive(Debug, Factory)]
         #[factory(table = $table)]
-        #[expect(dead_code, reason = "it is written, or refused, and not read")]
         struct $name { $($field)* }
     };
 }
