@@ -120,13 +120,14 @@ async fn emptied(db: &PgPool) {
 async fn a_row_at_a_time(db: &PgPool, users: &[User]) {
     let mut tx = db.begin().await.unwrap();
     for user in users {
-        let _id: i64 = sqlx::query_scalar("insert into users (name, email, age) values ($1, $2, $3) returning id")
-            .bind(&user.name)
-            .bind(&user.email)
-            .bind(user.age)
-            .fetch_one(&mut *tx)
-            .await
-            .unwrap();
+        let _id: i64 =
+            sqlx::query_scalar("insert into users (name, email, age) values ($1, $2, $3) returning id")
+                .bind(&user.name)
+                .bind(&user.email)
+                .bind(user.age)
+                .fetch_one(&mut *tx)
+                .await
+                .unwrap();
     }
     tx.commit().await.unwrap();
 }
@@ -212,7 +213,10 @@ fn a_million(runtime: &Runtime, db: &PgPool) {
         let rows = runtime.block_on(UserFactory::new().count(users).has(orders).insert(db)).unwrap();
         let took = started.elapsed().as_secs_f64();
         let (before, peak) = (before.unwrap_or(f64::NAN), peak_mib().unwrap_or(f64::NAN));
-        println!("  {rows:9} rows in {took:6.2} s: {:8.0} rows/s, peak memory {peak:.0} MiB ({before:.0} MiB before)", rows as f64 / took);
+        println!(
+            "  {rows:9} rows in {took:6.2} s: {:8.0} rows/s, peak memory {peak:.0} MiB ({before:.0} MiB before)",
+            rows as f64 / took
+        );
     }
 }
 

@@ -6,11 +6,11 @@ pub use redis;
 pub use serde_json;
 pub use sqlx;
 
+use crate::{Key, Model, Record, UniqueSpace};
 pub use crate::{
     columns::{Column, Refusal, RowWriter},
     plan::{BoxFuture, ParentField},
 };
-use crate::{Key, Model, Record, UniqueSpace};
 
 /// The key that the parent of the same number has without a database.
 pub fn parent_key<P: Model>(record: &Record) -> P::Key {
@@ -54,7 +54,9 @@ pub fn made_with<T>(record: &Record, make: impl FnOnce(&Record) -> T) -> T {
 }
 
 /// A change of a record, so that its closure's types are known.
-pub fn change<R>(change: impl Fn(&mut R, &Record) + Send + Sync + 'static) -> impl Fn(&mut R, &Record) + Send + Sync + 'static {
+pub fn change<R>(
+    change: impl Fn(&mut R, &Record) + Send + Sync + 'static,
+) -> impl Fn(&mut R, &Record) + Send + Sync + 'static {
     change
 }
 

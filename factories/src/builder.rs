@@ -199,7 +199,11 @@ impl<R: Model, C> Builder<R, C> {
     }
 
     /// Changes one field, whose own definition and parents count no more.
-    pub fn set(mut self, field: &'static str, change: impl Fn(&mut R, &Record) + Send + Sync + 'static) -> Self {
+    pub fn set(
+        mut self,
+        field: &'static str,
+        change: impl Fn(&mut R, &Record) + Send + Sync + 'static,
+    ) -> Self {
         self.links.push((field, None));
         self.given.push(field);
         self.with(change)
@@ -253,7 +257,10 @@ impl<R: Model, C> Builder<R, C> {
     /// What is done once all are written, in the same transaction: with all of this factory's records at once. An error takes everything back.
     pub fn after_create<F>(mut self, hook: F) -> Self
     where
-        F: for<'a> Fn(&'a mut [R], &'a mut PgConnection) -> BoxFuture<'a, sqlx::Result<()>> + Send + Sync + 'static,
+        F: for<'a> Fn(&'a mut [R], &'a mut PgConnection) -> BoxFuture<'a, sqlx::Result<()>>
+            + Send
+            + Sync
+            + 'static,
     {
         self.after_create.push(Arc::new(hook));
         self
@@ -353,6 +360,9 @@ impl<R: Model, C> Clone for Builder<R, C> {
 
 impl<R: Model, C> fmt::Debug for Builder<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("factory", &R::NAME).field("count", &self.total()).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("factory", &R::NAME)
+            .field("count", &self.total())
+            .finish_non_exhaustive()
     }
 }

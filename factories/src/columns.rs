@@ -27,7 +27,13 @@ impl Column {
 
     /// A field that the database makes, and that is read back.
     pub fn made_by_database<T: Type<Postgres>>(field: &'static str, name: &'static str) -> Self {
-        Column { field, name, rust: T::type_info, rust_name: std::any::type_name::<T>, made_by_database: true }
+        Column {
+            field,
+            name,
+            rust: T::type_info,
+            rust_name: std::any::type_name::<T>,
+            made_by_database: true,
+        }
     }
 
     pub(crate) fn type_name(&self) -> String {

@@ -7,7 +7,9 @@ use std::{fmt, io};
 #[non_exhaustive]
 pub enum Error {
     /// A record needs a parent that needs one that …: there is no first one to make.
-    #[error("factory `{factory}` needs itself as a parent ({path}): give one of these an existing parent, or make its column optional")]
+    #[error(
+        "factory `{factory}` needs itself as a parent ({path}): give one of these an existing parent, or make its column optional"
+    )]
     Cycle {
         /// The factory that came up twice.
         factory: &'static str,
@@ -16,7 +18,9 @@ pub enum Error {
     },
 
     /// More records than the field has different values.
-    #[error("factory `{factory}`: field `{field}` has {space} unique values, and record number {number} needs one more: widen it, or make fewer")]
+    #[error(
+        "factory `{factory}`: field `{field}` has {space} unique values, and record number {number} needs one more: widen it, or make fewer"
+    )]
     TooFewUniqueValues {
         /// The factory.
         factory: &'static str,

@@ -24,7 +24,8 @@ pub(crate) struct DatabaseId {
     pub(crate) started: String,
 }
 
-static COUNTED: LazyLock<Mutex<HashMap<DatabaseId, HashMap<&'static str, u64>>>> = LazyLock::new(Mutex::default);
+static COUNTED: LazyLock<Mutex<HashMap<DatabaseId, HashMap<&'static str, u64>>>> =
+    LazyLock::new(Mutex::default);
 
 impl Numbers {
     /// The first of so many numbers.

@@ -319,10 +319,17 @@ impl<R: Model> Records<R> {
         let record = record.at_position(self.start + offset);
         let mut row = R::define(&record);
         if let Some(&number) = self.counted.as_ref().and_then(|counted| counted.get(offset as usize)) {
-            let key = R::Key::counted(number).ok_or_else(|| self.refused(offset, &Refusal {
-                field: R::KEY.map_or("", |(field, _)| field),
-                why: format!("the sequence has come to {number}, which is more than the field's type takes"),
-            }))?;
+            let key = R::Key::counted(number).ok_or_else(|| {
+                self.refused(
+                    offset,
+                    &Refusal {
+                        field: R::KEY.map_or("", |(field, _)| field),
+                        why: format!(
+                            "the sequence has come to {number}, which is more than the field's type takes"
+                        ),
+                    },
+                )
+            })?;
             row.set_key(key);
         }
         let at = At { record: &record, offset, position: self.start + offset, each: self.each };
@@ -396,9 +403,9 @@ impl<R: Model> Node for Records<R> {
         for offset in range {
             let row = self.record(offset)?;
             match sink {
-                Sink::Rows(rows, targets) => row
-                    .encode(&mut rows.row(targets))
-                    .map_err(|refusal| self.refused(offset, &refusal))?,
+                Sink::Rows(rows, targets) => {
+                    row.encode(&mut rows.row(targets)).map_err(|refusal| self.refused(offset, &refusal))?
+                }
                 Sink::Output(output) => {
                     let mut json = Vec::new();
                     match row.write_json(&mut json) {

@@ -9,7 +9,10 @@ use proptest::{
 
 use rand::Rng;
 
-use crate::{Builder, Model, Record, Seed, simpler::{SIMPLEST, Simpler}};
+use crate::{
+    Builder, Model, Record, Seed,
+    simpler::{SIMPLEST, Simpler},
+};
 
 impl<R: Model, C> Builder<R, C> {
     /// Records of this factory for `proptest`, without parents of their own.
@@ -94,7 +97,10 @@ impl Field {
 
 impl<R: Model> fmt::Debug for RecordTree<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordTree").field("seed", &self.seed).field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("RecordTree")
+            .field("seed", &self.seed)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,13 +8,14 @@ use seaworthy_scenarios::records::{DeadLetterFactory, JobFactory, OrderFactory, 
 use sqlx::PgPool;
 
 fn shop() -> Schema {
-    Schema::new().run("shop-and-queue-v1", |pool| async move {
-        Ok(seaworthy_shop::migrate(&pool).await?)
-    })
+    Schema::new().run("shop-and-queue-v1", |pool| async move { Ok(seaworthy_shop::migrate(&pool).await?) })
 }
 
 async fn count(db: &PgPool, table: &str) -> i64 {
-    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(db).await.unwrap()
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
+        .fetch_one(db)
+        .await
+        .unwrap()
 }
 
 #[seaworthy_harness::test(schema = shop())]
@@ -62,7 +63,8 @@ async fn the_command_fills_a_database_and_files(env: Env) {
             .env("DATABASE_URL", db.url())
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), said)
     };
     let (code, said) = seed(&["--factory", "fulfilled-order", "--count", "200"]);
@@ -72,7 +74,10 @@ async fn the_command_fills_a_database_and_files(env: Env) {
     assert!(code == Some(0) && said.starts_with("5 rows in "), "{said}");
     // The same numbers of the same seed are the same records, and their ids are there.
     let (code, said) = seed(&["--factory", "order", "--count", "1"]);
-    assert!(code == Some(3) && said.contains("factory `order`: field `id` of record number 0: duplicate key"), "{said}");
+    assert!(
+        code == Some(3) && said.contains("factory `order`: field `id` of record number 0: duplicate key"),
+        "{said}"
+    );
     let folder = std::env::temp_dir().join(format!("seaworthy-test-seed-{}", std::process::id()));
     let (code, said) = seed(&["--factory", "dead-letter", "--count", "3", "--csv", folder.to_str().unwrap()]);
     assert!(code == Some(0) && said.starts_with("6 rows in "), "{said}");

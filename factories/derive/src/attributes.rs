@@ -50,7 +50,10 @@ pub(crate) enum Made {
     With(Expr),
     Weighted(Expr),
     Unique(Expr),
-    Parent { parents: Vec<Path>, kind: Option<Ident> },
+    Parent {
+        parents: Vec<Path>,
+        kind: Option<Ident>,
+    },
     /// The name of the factory of the polymorphic parent in that field.
     KindOf(Path),
     Database(Option<Expr>),
@@ -64,7 +67,8 @@ impl Field {
     /// Whether it is a number or the like, of which a literal is one only where nothing is to be converted.
     pub(crate) fn is_plain(&self) -> bool {
         const PLAIN: &[&str] = &[
-            "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64", "bool", "char",
+            "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32",
+            "f64", "bool", "char",
         ];
         self.type_name().is_some_and(|name| PLAIN.iter().any(|plain| name == plain))
     }
@@ -97,22 +101,49 @@ impl Field {
 
 /// Methods that every factory has.
 const METHODS: &[&str] = &[
-    "new", "count", "seed", "starting_at", "locale", "with", "after_make", "after_create", "belonging_to", "has", "for_each",
-    "make", "create", "insert", "insert_telling", "write_json_lines", "write_csv", "store", "strategy", "into_builder",
-    "default", "clone",
+    "new",
+    "count",
+    "seed",
+    "starting_at",
+    "locale",
+    "with",
+    "after_make",
+    "after_create",
+    "belonging_to",
+    "has",
+    "for_each",
+    "make",
+    "create",
+    "insert",
+    "insert_telling",
+    "write_json_lines",
+    "write_csv",
+    "store",
+    "strategy",
+    "into_builder",
+    "default",
+    "clone",
 ];
 
 impl Definition {
     pub(crate) fn read(item: &DeriveInput) -> Result<Self> {
         if !item.generics.params.is_empty() {
-            return Err(Error::new(item.generics.span(), "a record with a factory has no generic parameters"));
+            return Err(Error::new(
+                item.generics.span(),
+                "a record with a factory has no generic parameters",
+            ));
         }
         let fields = match &item.data {
             Data::Struct(data) => match &data.fields {
                 Fields::Named(fields) => &fields.named,
                 other => return Err(Error::new(other.span(), "a record with a factory has named fields")),
             },
-            _ => return Err(Error::new(item.ident.span(), "a factory makes structs; an enum can be one of their fields")),
+            _ => {
+                return Err(Error::new(
+                    item.ident.span(),
+                    "a factory makes structs; an enum can be one of their fields",
+                ));
+            }
         };
         let record = item.ident.clone();
         let mut definition = Definition {
@@ -161,7 +192,9 @@ impl Definition {
                     }
                     Change::Fields(values)
                 } else {
-                    let why = format!("say what is so about the state: `{name}(field = value)` or `{name} = |row, record| …`");
+                    let why = format!(
+                        "say what is so about the state: `{name}(field = value)` or `{name} = |row, record| …`"
+                    );
                     return Err(Error::new(name.span(), why));
                 };
                 self.states.push(State { name, change });
@@ -218,7 +251,8 @@ impl Definition {
         if let Some(field) = self.fields.iter().find(|field| matches!(field.made, Made::Database(_)))
             && !has_key
         {
-            let why = "what the database makes is read back by the record's key: mark one with `#[factory(key)]`";
+            let why =
+                "what the database makes is read back by the record's key: mark one with `#[factory(key)]`";
             return Err(Error::new(field.name.span(), why));
         }
         let mut methods: Vec<(String, Span)> = Vec::new();
@@ -231,7 +265,9 @@ impl Definition {
         methods.extend(self.states.iter().map(|state| (state.name.unraw().to_string(), state.name.span())));
         for (at, (name, span)) in methods.iter().enumerate() {
             let why = if METHODS.contains(&&**name) {
-                format!("every factory has a method `{name}` of its own: rename this one, a field's with `#[factory(as = …)]`")
+                format!(
+                    "every factory has a method `{name}` of its own: rename this one, a field's with `#[factory(as = …)]`"
+                )
             } else if methods[..at].iter().any(|(other, _)| other == name) {
                 format!("there is another method `{name}`: rename one, a field's with `#[factory(as = …)]`")
             } else {
@@ -244,7 +280,8 @@ impl Definition {
             for (field, _) in values {
                 if !self.fields.iter().any(|known| known.name == *field) {
                     let names: Vec<String> = self.fields.iter().map(Field::text).collect();
-                    let why = format!("`{}` has no field `{field}`; it has {}", self.record, names.join(", "));
+                    let why =
+                        format!("`{}` has no field `{field}`; it has {}", self.record, names.join(", "));
                     return Err(Error::new(field.span(), why));
                 }
             }

@@ -11,7 +11,10 @@ use crate::{
 
 pub(crate) fn expand(definition: &Definition) -> TokenStream {
     let Definition { record, factory, visibility, states, fields, .. } = definition;
-    let setters = fields.iter().filter(|field| !matches!(field.made, Made::Database(_))).map(|field| setters(record, field));
+    let setters = fields
+        .iter()
+        .filter(|field| !matches!(field.made, Made::Database(_)))
+        .map(|field| setters(record, field));
     let relations = fields.iter().filter_map(|field| relation(record, field));
     let state_methods = states.iter().map(|state| state_method(record, state));
     let state_names = states.iter().map(|state| {
@@ -116,8 +119,9 @@ fn setters(record: &syn::Ident, field: &Field) -> TokenStream {
     let about = format!("Gives `{text}` this value.");
     let about_with = format!("Gives `{text}` what the closure makes of the record as it is so far.");
     let about_cycle = format!("Gives `{text}` these values in turn, again and again.");
-    let about_cross =
-        format!("Gives `{text}` these values in turn, such that all combinations with the fields that were crossed before come up.");
+    let about_cross = format!(
+        "Gives `{text}` these values in turn, such that all combinations with the fields that were crossed before come up."
+    );
     quote! {
         #[doc = #about]
         pub fn #setter(self, value: #takes) -> Self {

@@ -21,7 +21,8 @@ pub(crate) fn expand(definition: &Definition) -> TokenStream {
     let written: Vec<&Field> =
         fields.iter().filter(|field| definition.table.is_some() && field.is_column).collect();
     let columns = written.iter().map(|field| column(field));
-    let encode = written.iter().filter(|field| !matches!(field.made, Made::Database(_))).map(|field| encode(field));
+    let encode =
+        written.iter().filter(|field| !matches!(field.made, Made::Database(_))).map(|field| encode(field));
     let adopt = written.iter().filter(|field| matches!(field.made, Made::Database(_))).map(|field| {
         let (name, column) = (&field.name, &field.column);
         quote! { self.#name = ::seaworthy_factories::__private::sqlx::Row::try_get(row, #column)?; }
@@ -125,7 +126,9 @@ fn define(field: &Field) -> TokenStream {
         Made::Value(value) => given(value),
         Made::With(make) => quote!(#private::made_with(record, #make)),
         Made::Weighted(choices) => quote!(#private::weighted(record, #text, &#choices).into()),
-        Made::Unique(space @ Expr::Range(_)) => quote!(#private::unique_of::<#ty, _>(record, #text, &(#space))),
+        Made::Unique(space @ Expr::Range(_)) => {
+            quote!(#private::unique_of::<#ty, _>(record, #text, &(#space)))
+        }
         Made::Unique(space) => quote!(#private::unique(record, #text, &(#space)).into()),
         Made::Parent { .. } if field.is_optional() => quote!(::core::option::Option::None),
         Made::Parent { parents, .. } => {

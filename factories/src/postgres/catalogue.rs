@@ -154,7 +154,11 @@ impl Catalogue {
     }
 
     /// Looks at the tables of these nodes, as far as they are not known yet, and compares them with the factories.
-    pub(crate) async fn learn(&mut self, nodes: &[Box<dyn Node>], db: &mut PgConnection) -> Result<(), Error> {
+    pub(crate) async fn learn(
+        &mut self,
+        nodes: &[Box<dyn Node>],
+        db: &mut PgConnection,
+    ) -> Result<(), Error> {
         let mut new: Vec<&dyn Node> = Vec::new();
         for node in nodes {
             let factory = node.factory();
@@ -218,8 +222,7 @@ fn table(node: &dyn Node, live: &[Live]) -> Result<Table, Error> {
                 return Err(drift(node, Some(&column.name), what));
             }
         }
-        let array =
-            ArrayType { oid: column.array_oid, element: column.oid, spelled: column.spelled.clone() };
+        let array = ArrayType { oid: column.array_oid, element: column.oid, spelled: column.spelled.clone() };
         if node.key_field() == Some(field.field) {
             key = Some((targets.len(), array.clone()));
         }

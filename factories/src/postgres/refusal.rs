@@ -47,9 +47,9 @@ fn copied(context: &str) -> (Option<u64>, Option<String>) {
     let line = context.split_once(", line ").and_then(|(_, rest)| {
         rest.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|line| line.parse().ok())
     });
-    let column = context.split_once(", column ").map(|(_, rest)| {
-        rest.split([':', '\n']).next().unwrap_or(rest).to_owned()
-    });
+    let column = context
+        .split_once(", column ")
+        .map(|(_, rest)| rest.split([':', '\n']).next().unwrap_or(rest).to_owned());
     (line, column)
 }
 

@@ -4,10 +4,15 @@ use seaworthy_factories::{Error, Seed};
 use seaworthy_harness::{Env, assert_queries};
 use sqlx::{PgPool, Row};
 
-use crate::shop::{EventFactory, LineItemFactory, OrderFactory, ProductFactory, Role, Settings, User, UserFactory, schema};
+use crate::shop::{
+    EventFactory, LineItemFactory, OrderFactory, ProductFactory, Role, Settings, User, UserFactory, schema,
+};
 
 async fn count(db: &PgPool, table: &str) -> i64 {
-    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(db).await.unwrap()
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
+        .fetch_one(db)
+        .await
+        .unwrap()
 }
 
 #[seaworthy_harness::test(schema = schema())]
@@ -42,8 +47,10 @@ async fn what_is_written_is_what_comes_back(env: Env) -> Result<(), Error> {
             .await?;
         assert_eq!(cents, orders.iter().map(|order| order.cents).collect::<Vec<_>>());
         let products = ProductFactory::new().count(many).create(&db).await?;
-        let code: i32 =
-            sqlx::query_scalar("select code from products where id = $1").bind(products[1].id).fetch_one(&*db).await?;
+        let code: i32 = sqlx::query_scalar("select code from products where id = $1")
+            .bind(products[1].id)
+            .fetch_one(&*db)
+            .await?;
         assert_eq!(code, products[1].code);
     }
     Ok(())
@@ -68,7 +75,13 @@ async fn numbers_go_on_so_that_what_is_unique_stays_unique(env: Env) -> Result<(
     let db = env.postgres().await;
     let first = UserFactory::new().count(3).create(&db).await?;
     let second = UserFactory::new().count(3).create(&db).await?;
-    let made: Vec<String> = UserFactory::new().seed(Seed(env.seed())).count(6).make()?.into_iter().map(|user| user.email).collect();
+    let made: Vec<String> = UserFactory::new()
+        .seed(Seed(env.seed()))
+        .count(6)
+        .make()?
+        .into_iter()
+        .map(|user| user.email)
+        .collect();
     let created: Vec<String> = first.into_iter().chain(second).map(|user| user.email).collect();
     assert_eq!(created, made);
     Ok(())

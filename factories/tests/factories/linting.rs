@@ -4,7 +4,8 @@ use seaworthy_factories::{Error, Lint};
 use seaworthy_harness::Env;
 
 use crate::shop::{
-    CategoryFactory, CommentFactory, EventFactory, LineItemFactory, OrderFactory, ProductFactory, ProductLineFactory, UserFactory, schema,
+    CategoryFactory, CommentFactory, EventFactory, LineItemFactory, OrderFactory, ProductFactory,
+    ProductLineFactory, UserFactory, schema,
 };
 
 fn everything() -> Lint {
@@ -31,10 +32,12 @@ async fn every_factory_in_every_state_fits_and_leaves_nothing(env: Env) -> Resul
 #[seaworthy_harness::test(schema = schema())]
 async fn a_migration_that_a_factory_does_not_follow_is_named_by_column(env: Env) {
     let db = env.postgres().await;
-    sqlx::raw_sql("alter table users add column country text not null; alter table categories drop column parent_id;
-        alter table product_lines add check (name <> 'lamps')")
-        .execute(&*db)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "alter table users add column country text not null; alter table categories drop column parent_id;
+        alter table product_lines add check (name <> 'lamps')",
+    )
+    .execute(&*db)
+    .await
+    .unwrap();
     insta::assert_snapshot!(everything().run(&db).await.unwrap_err());
 }

@@ -14,12 +14,23 @@ fn lines_of_json_and_csv_have_the_whole_plan_with_its_keys() -> Result<(), Error
     let factory = || OrderFactory::new().seed(Seed(7)).count(2).has(LineItemFactory::new().count(2));
     assert_eq!(factory().write_json_lines(folder.path())?, 2 + 2 + 4 + 4);
     assert_eq!(factory().write_csv(folder.path())?, 12);
-    let mut names: Vec<String> =
-        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     assert_eq!(
         names,
-        ["line_item.csv", "line_item.jsonl", "order.csv", "order.jsonl", "product.csv", "product.jsonl", "user.csv", "user.jsonl"]
+        [
+            "line_item.csv",
+            "line_item.jsonl",
+            "order.csv",
+            "order.jsonl",
+            "product.csv",
+            "product.jsonl",
+            "user.csv",
+            "user.jsonl"
+        ]
     );
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     insta::assert_snapshot!([read("order.jsonl"), read("line_item.csv"), read("user.csv")].join("\n"));
@@ -43,7 +54,8 @@ fn a_record_without_a_form_in_json_is_named_and_no_file_is_left() {
 async fn redis_has_a_hash_for_each(env: Env) -> Result<(), Error> {
     let redis = env.redis().await;
     let mut connection = redis.connection().await.unwrap();
-    let rows = UserFactory::new().name("Ada").count(300).has(OrderFactory::new()).store(&mut connection).await?;
+    let rows =
+        UserFactory::new().name("Ada").count(300).has(OrderFactory::new()).store(&mut connection).await?;
     assert_eq!(rows, 600);
     let user: HashMap<String, String> = connection.hgetall("user:300").await?;
     assert_eq!((user["name"].as_str(), user["id"].as_str()), ("Ada", "300"));

@@ -34,7 +34,8 @@ async fn a_constraint_that_the_database_checks(env: Env) {
     // Few are written as arrays, of which Postgres does not say which one it was: it is found all the same.
     let said = refused(&db, CategoryFactory::new().count(3).id_cycle([5, 6, 5])).await;
     insta::assert_snapshot!(said, @r#"factory `category`: field `id` of record number 2: duplicate key value violates unique constraint "categories_pkey" (Key (id)=(5) already exists.)"#);
-    let said = refused(&db, OrderFactory::new().count(400).has(LineItemFactory::new().quantity_cycle([3, 0]))).await;
+    let said =
+        refused(&db, OrderFactory::new().count(400).has(LineItemFactory::new().quantity_cycle([3, 0]))).await;
     assert!(said.starts_with("factory `line_item`: field `quantity` of record number 1: "), "{said}");
     let said = refused(&db, UserFactory::new().count(200).age_cycle([20, 30, 17])).await;
     assert!(said.starts_with("factory `user`: field `age` of record number 402: "), "{said}");

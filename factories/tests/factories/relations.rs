@@ -7,11 +7,15 @@ use seaworthy_harness::Env;
 use sqlx::PgPool;
 
 use crate::shop::{
-    CategoryFactory, CommentFactory, LineItemFactory, OrderFactory, ProductFactory, ProductLineFactory, UserFactory, schema,
+    CategoryFactory, CommentFactory, LineItemFactory, OrderFactory, ProductFactory, ProductLineFactory,
+    UserFactory, schema,
 };
 
 async fn count(db: &PgPool, table: &str) -> i64 {
-    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}"))).fetch_one(db).await.unwrap()
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
+        .fetch_one(db)
+        .await
+        .unwrap()
 }
 
 #[seaworthy_harness::test(schema = schema())]
@@ -54,7 +58,12 @@ async fn parents_are_existing_ones_new_ones_or_shared_ones(env: Env) -> Result<(
     let user = UserFactory::new().create(&db).await?;
     let order = OrderFactory::new().belonging_to(&user).create(&db).await?;
     assert_eq!(order.user_id, user.id);
-    let orders = OrderFactory::new().count(20).user(UserFactory::new().admin().count(4)).gift(&user).create(&db).await?;
+    let orders = OrderFactory::new()
+        .count(20)
+        .user(UserFactory::new().admin().count(4))
+        .gift(&user)
+        .create(&db)
+        .await?;
     let users: HashSet<i64> = orders.iter().map(|order| order.user_id).collect();
     assert_eq!((users.len(), count(&db, "users").await), (4, 5));
     assert!(orders.iter().all(|order| order.gift_for == Some(user.id)));
@@ -72,7 +81,11 @@ async fn many_belong_to_many_and_each_gets_different_ones(env: Env) -> Result<()
     OrderFactory::new().count(30).has(items).create(&db).await?;
     assert_eq!((count(&db, "line_items").await, count(&db, "products").await), (150, 5));
     // Shared new ones.
-    OrderFactory::new().count(4).has(LineItemFactory::new().count(2).product(ProductFactory::new().count(3))).create(&db).await?;
+    OrderFactory::new()
+        .count(4)
+        .has(LineItemFactory::new().count(2).product(ProductFactory::new().count(3)))
+        .create(&db)
+        .await?;
     assert_eq!(count(&db, "products").await, 8);
     Ok(())
 }
@@ -82,7 +95,11 @@ async fn a_parent_may_be_of_several_types(env: Env) -> Result<(), Error> {
     let db = env.postgres().await;
     let line = ProductLineFactory::new().create(&db).await?;
     let comments = CommentFactory::new().count(2).subject(&line).create(&db).await?;
-    assert!(comments.iter().all(|comment| comment.subject_type == "product_line" && comment.subject_id == line.id));
+    assert!(
+        comments
+            .iter()
+            .all(|comment| comment.subject_type == "product_line" && comment.subject_id == line.id)
+    );
     let comment = CommentFactory::new().create(&db).await?;
     let order: i64 = sqlx::query_scalar("select id from orders").fetch_one(&*db).await?;
     assert_eq!((&*comment.subject_type, comment.subject_id), ("order", order));
@@ -94,7 +111,8 @@ async fn a_parent_may_be_of_several_types(env: Env) -> Result<(), Error> {
 #[seaworthy_harness::test(schema = schema())]
 async fn a_record_may_belong_to_one_of_its_own_kind(env: Env) -> Result<(), Error> {
     let db = env.postgres().await;
-    let tree = CategoryFactory::new().has(CategoryFactory::new().count(2).has(CategoryFactory::new().count(3)));
+    let tree =
+        CategoryFactory::new().has(CategoryFactory::new().count(2).has(CategoryFactory::new().count(3)));
     let root = tree.create(&db).await?;
     assert_eq!(root.parent_id, None);
     let depths: Vec<i64> = sqlx::query_scalar(

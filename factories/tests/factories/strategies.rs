@@ -18,7 +18,10 @@ proptest! {
 
 /// What is left of a failing case.
 fn simplest(fails: impl Fn(&User) -> bool) -> User {
-    let mut runner = TestRunner::new_with_rng(Config::default(), proptest::test_runner::TestRng::deterministic_rng(Default::default()));
+    let mut runner = TestRunner::new_with_rng(
+        Config::default(),
+        proptest::test_runner::TestRng::deterministic_rng(Default::default()),
+    );
     let outcome = runner.run(&UserFactory::new().strategy(), |user| {
         prop_assert!(!fails(&user));
         Ok(())
@@ -33,7 +36,11 @@ fn simplest(fails: impl Fn(&User) -> bool) -> User {
 fn what_does_not_matter_for_a_failure_becomes_the_simplest_that_the_definition_allows() {
     let user = simplest(|user| user.age >= 42);
     assert_eq!(user.age, 42, "the border of the failure");
-    assert_eq!((user.settings.size, user.name.as_str()), (8, "Aaliyah Abbott"), "the first of everything else");
+    assert_eq!(
+        (user.settings.size, user.name.as_str()),
+        (8, "Aaliyah Abbott"),
+        "the first of everything else"
+    );
 }
 
 #[test]

@@ -12,7 +12,9 @@ use seaworthy_command::{Exit, environment, usage};
 use seaworthy_factories::{Buildable, Builder, Error, Many, Model, Progress, Seed};
 use sqlx::PgPool;
 
-use crate::records::{DeadLetterFactory, FulfilmentFactory, JobFactory, NewsFactory, OrderFactory, ReadyJobFactory};
+use crate::records::{
+    DeadLetterFactory, FulfilmentFactory, JobFactory, NewsFactory, OrderFactory, ReadyJobFactory,
+};
 
 /// How long a server gets to answer.
 const CONNECT: Duration = Duration::from_secs(10);
