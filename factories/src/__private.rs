@@ -9,7 +9,8 @@ pub use sqlx;
 use crate::{Key, Model, Record, UniqueSpace};
 pub use crate::{
     columns::{Column, Refusal, RowWriter},
-    plan::{BoxFuture, ParentField},
+    node::BoxFuture,
+    plan::ParentField,
 };
 
 /// The key that the parent of the same number has without a database.

@@ -6,9 +6,10 @@ use sqlx::PgConnection;
 
 use crate::{
     BelongsTo, Error, Locale, Model, Parents, Record, Seed,
+    node::{BoxFuture, Sink},
     numbers::Numbers,
     parents::{Choice, Linking, Source, linking},
-    plan::{BoxFuture, Children, Part, Planner, Sink},
+    plan::{Children, Part, Planner},
 };
 
 /// Changes a record after its definition.

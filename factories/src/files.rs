@@ -11,9 +11,10 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::{
-    Builder, Error, Model,
+    Builder, Error, Locale, Model, Seed,
+    node::Sink,
     numbers::Numbers,
-    plan::{Part, Sink},
+    plan::{Part, Planner},
 };
 
 /// Rows that are planned at once, descendants included.
@@ -56,9 +57,9 @@ impl<R: Model, C> Builder<R, C> {
 
     /// Makes all records, part by part, and says how many.
     pub(crate) fn put_out(&self, output: &mut dyn Output) -> Result<u64, Error> {
-        let mut planner = crate::plan::Planner::new(
-            self.said_seed().unwrap_or_else(crate::Seed::of_run),
-            crate::Locale::default(),
+        let mut planner = Planner::new(
+            self.said_seed().unwrap_or_else(Seed::of_run),
+            Locale::default(),
             Numbers::OfCall(Default::default()),
         );
         let (total, part) = (self.total(), (PART / self.rows_each()).max(1));

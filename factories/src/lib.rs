@@ -66,6 +66,7 @@ mod lint;
 mod locale;
 mod model;
 mod moment;
+mod node;
 mod numbers;
 mod parents;
 mod plan;

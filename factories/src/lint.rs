@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use sqlx::{Acquire, Connection, PgConnection, Postgres};
 
-use crate::{Builder, Error, Model, plan::BoxFuture};
+use crate::{Builder, Error, Model, node::BoxFuture};
 
 type Try = Arc<dyn for<'a> Fn(&'a mut PgConnection) -> BoxFuture<'a, Result<(), Error>> + Send + Sync>;
 

@@ -7,8 +7,8 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use crate::{
     Error, Seed,
     columns::{Column, Takes, Target},
+    node::Node,
     numbers::DatabaseId,
-    plan::Node,
 };
 
 /// The database that is written to.

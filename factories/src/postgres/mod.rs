@@ -9,8 +9,9 @@ use sqlx::{Acquire, Connection, PgConnection, Postgres};
 use crate::{
     Builder, Error, Locale, Model, Row, Seed,
     builder::Quantity,
+    node::BoxFuture,
     numbers::Numbers,
-    plan::{BoxFuture, Part, Planner},
+    plan::{Part, Planner},
 };
 use catalogue::Catalogue;
 pub(crate) use catalogue::Database;

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgDatabaseError;
 
 use super::catalogue::Table;
-use crate::{Error, Row, plan::Node};
+use crate::{Error, Row, node::Node};
 
 /// The refusal of a write of these nodes, one after the other, to one table. `written` says that the database counts the rows as it reads them.
 pub(crate) fn refusal(error: sqlx::Error, table: &Table, nodes: &[&dyn Node]) -> Error {

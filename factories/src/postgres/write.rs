@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Error,
     columns::{Rows, Target},
-    plan::{Node, Sink},
+    node::{Node, Sink},
 };
 
 /// From so many rows on `COPY` is faster than arrays, though it takes two statements; the benchmark `factories` measures where.
