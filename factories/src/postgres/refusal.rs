@@ -5,7 +5,7 @@ use sqlx::postgres::PgDatabaseError;
 use super::catalogue::Table;
 use crate::{Error, Row, node::Node};
 
-/// The refusal of a write of these nodes, one after the other, to one table. `written` says that the database counts the rows as it reads them.
+/// The refusal of a write of these nodes, one after the other, to one table.
 pub(crate) fn refusal(error: sqlx::Error, table: &Table, nodes: &[&dyn Node]) -> Error {
     let Some(said) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
     else {
