@@ -17,6 +17,7 @@ mod graceful_restart;
 mod orders;
 mod postgres_connection_loss;
 mod queue;
+pub mod records;
 mod redis_failure;
 mod regular;
 mod sail;

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, process::Command};
 const FLOORS: [(&str, &[&str], &[&str]); 15] = [
     ("seaworthy-reports", &[], &[]),
     ("seaworthy-fault-proxy", &[], &[]),
-    ("seaworthy-factories", &[], &[]),
+    ("seaworthy-factories-derive", &[], &[]),
+    ("seaworthy-factories", &["seaworthy-factories-derive"], &["seaworthy-factories", "seaworthy-harness"]),
     ("seaworthy-harness-macros", &[], &[]),
     ("seaworthy-history", &["seaworthy-reports"], &[]),
     (
@@ -53,6 +54,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 15] = [
         "seaworthy-benches",
         &[
             "seaworthy-errors",
+            "seaworthy-factories",
             "seaworthy-queue",
             "seaworthy-harness",
             "seaworthy-history",

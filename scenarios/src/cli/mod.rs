@@ -1,5 +1,6 @@
-//! The `seaworthy` command: that of [`seaworthy_command`], with the shop's scenarios, `up`, and `queue`.
+//! The `seaworthy` command: that of [`seaworthy_command`], with the scenarios of the shop and of the queue, `up`, `queue` and `seed`.
 
+mod seed;
 mod up;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -26,6 +27,8 @@ enum Command {
     Up(up::Up),
     /// Look after the jobs of a queue: list them, try them again, cancel them, pause queues and schedules, watch.
     Queue(QueueCommand),
+    /// Fill the tables of the shop, or of its queue, with realistic records.
+    Seed(seed::Fill),
 }
 
 /// Runs the command that the process was started with.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
             }
             Command::Up(up) => until_interrupted(up.execute(program)).await.into(),
             Command::Queue(queue) => ExitCode::from(queue.execute().await),
+            Command::Seed(fill) => until_interrupted(fill.execute()).await.into(),
         }
     })
 }

@@ -2,8 +2,8 @@
 
 mod batches;
 mod cancelling;
-mod cron;
 mod crash;
+mod cron;
 mod database;
 mod dead_letters;
 mod debouncing;
