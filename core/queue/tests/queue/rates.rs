@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seaworthy_harness::Env;
-use seaworthy_queue::{Limit, NewJob};
+use seaworthy_queue::Limit;
 
 use crate::{
     database::{self, DEADLINE, queue_in, until, worker},
