@@ -134,6 +134,7 @@ create table seaworthy_queue.draft (
     args json not null,
     priority smallint not null,
     max_attempts smallint not null,
+    flags smallint not null,
     expires_in interval,
     trace text,
     limit_name text,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{PgConnection, Row};
 
-use super::gate;
+use super::{flag, gate};
 use crate::{Error, NewJob};
 
 /// Puts these drafts down, each under the number that it will have as a job; those that are there already become what these are.
@@ -15,12 +15,12 @@ pub(super) async fn put(
 ) -> Result<(), Error> {
     let jobs = || drafts.iter().map(|(_, job)| job);
     sqlx::query(
-        "insert into seaworthy_queue.draft (id, queue, kind, args, priority, max_attempts, expires_in, trace, limit_name, limit_key, batch)
-         select id, queue, kind, args::json, priority, max_attempts, expires * interval '1 microsecond', trace, limit_name, limit_key, $11
-         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::bigint[], $8::text[], $9::text[], $10::text[])
-            as new (id, queue, kind, args, priority, max_attempts, expires, trace, limit_name, limit_key)
-         on conflict (id) do update set (queue, kind, args, priority, max_attempts, expires_in, trace, limit_name, limit_key) =
-            (excluded.queue, excluded.kind, excluded.args, excluded.priority, excluded.max_attempts, excluded.expires_in, excluded.trace,
+        "insert into seaworthy_queue.draft (id, queue, kind, args, priority, max_attempts, flags, expires_in, trace, limit_name, limit_key, batch)
+         select id, queue, kind, args::json, priority, max_attempts, flags, expires * interval '1 microsecond', trace, limit_name, limit_key, $12
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::smallint[], $8::bigint[], $9::text[], $10::text[], $11::text[])
+            as new (id, queue, kind, args, priority, max_attempts, flags, expires, trace, limit_name, limit_key)
+         on conflict (id) do update set (queue, kind, args, priority, max_attempts, flags, expires_in, trace, limit_name, limit_key) =
+            (excluded.queue, excluded.kind, excluded.args, excluded.priority, excluded.max_attempts, excluded.flags, excluded.expires_in, excluded.trace,
              excluded.limit_name, excluded.limit_key)",
     )
     .bind(drafts.iter().map(|(id, _)| *id).collect::<Vec<_>>())
@@ -29,6 +29,7 @@ pub(super) async fn put(
     .bind(jobs().map(|job| job.args.as_str()).collect::<Vec<_>>())
     .bind(jobs().map(|job| job.priority).collect::<Vec<_>>())
     .bind(jobs().map(|job| job.max_attempts).collect::<Vec<_>>())
+    .bind(jobs().map(|job| flags(job)).collect::<Vec<_>>())
     .bind(jobs().map(|job| job.expires_in).collect::<Vec<_>>())
     .bind(jobs().map(|job| job.trace.as_deref()).collect::<Vec<_>>())
     .bind(jobs().map(|job| job.limit.as_ref().map(|limit| limit.name.as_str())).collect::<Vec<_>>())
@@ -37,6 +38,10 @@ pub(super) async fn put(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+fn flags(job: &NewJob) -> i16 {
+    flag::of_version(job.version) | if job.limit.is_some() { flag::LIMITED } else { 0 }
 }
 
 /// Makes jobs of these drafts, and says how many; adds the queues that got jobs. Who calls has taken away what the drafts waited for, so it happens once.
@@ -50,7 +55,7 @@ pub(super) async fn enqueue(
             delete from seaworthy_queue.draft where id = any($1) returning *
         ), job as (
             insert into seaworthy_queue.job (id, queue, kind, args, priority, max_attempts, flags, created_at, expires_at, trace)
-            select id, queue, kind, args, priority, max_attempts, case when limit_name is null then 0 else 4 end, now, now + expires_in, trace
+            select id, queue, kind, args, priority, max_attempts, flags, now, now + expires_in, trace
             from draft, (select clock_timestamp() as now) clock
             returning id, queue, priority, flags, created_at
         ), belonging as (
