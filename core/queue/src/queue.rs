@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use seaworthy_telemetry::metrics::{Backlog, Metrics};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Error, Flow, JobId, NewJob, backend::Backend, notifier::Notifier};
 
@@ -65,7 +65,7 @@ pub enum Cancelled {
 }
 
 /// How far a job is, in units of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// So much is done.
     pub done: i64,
@@ -95,6 +95,11 @@ impl Queue {
     pub fn on(backend: impl Backend) -> Self {
         let backend: Arc<dyn Backend> = Arc::new(backend);
         Queue { notifier: Notifier::new(backend.clone()), backend, metrics: None }
+    }
+
+    /// Where its jobs are kept.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
     /// Counts and times jobs into these metrics: what is enqueued through this queue, and what its workers do.

@@ -11,15 +11,22 @@
 //! - **The clock is the storage's**: clocks of workers and producers don't matter.
 //! - **A call ends**: with an answer or an error, within the back end's deadline. After an error it may have happened or not.
 
+mod memory;
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use seaworthy_telemetry::metrics::Backlog;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use crate::leased::Claimed;
+pub use memory::{Memory, Sync};
+#[cfg(feature = "redis")]
+pub use redis::Redis;
 pub(crate) use postgres::Postgres;
 
 use crate::{
@@ -182,7 +189,7 @@ pub struct ClaimedBatch {
 }
 
 /// Jobs of one lease whose work is done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Completed {
     /// The lease.
     pub token: Uuid,
@@ -199,7 +206,7 @@ pub struct Completed {
 }
 
 /// A job whose work was not done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Unfinished {
     /// The lease.
     pub token: Uuid,
@@ -218,7 +225,7 @@ pub struct Unfinished {
 }
 
 /// How an attempt ended that did not do the job's work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// It is tried again after this time.
     RetryIn(Duration),
