@@ -205,13 +205,16 @@ impl Error {
     /// Whether the storage understood what it was asked for and refused it: bad data, a broken constraint, a missing privilege or table. Asking again does not help.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Error::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
-            }
+            Error::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class))),
             #[cfg(feature = "redis")]
             Error::Redis(error) => {
                 use redis::{ErrorKind, ServerErrorKind};
-                matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::NoPerm))
+                matches!(
+                    error.kind(),
+                    ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::NoPerm)
+                )
             }
             _ => false,
         }

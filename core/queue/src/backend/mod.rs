@@ -24,10 +24,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use crate::leased::Claimed;
-pub use memory::{Memory, Sync};
+pub use memory::{Fsync, Memory};
+pub(crate) use postgres::Postgres;
 #[cfg(feature = "redis")]
 pub use redis::Redis;
-pub(crate) use postgres::Postgres;
 
 use crate::{
     Error, JobId, NewJob,

@@ -85,7 +85,8 @@ fn job(name: impl serde::Serialize) -> NewJob {
 const HOUR: Duration = Duration::from_secs(3_600);
 
 async fn a_job_goes_from_the_queue_to_its_completion_as_it_was_enqueued(world: World) {
-    let args = serde_json::json!({"text": "é\n\"\\ ☃", "list": [1, 2.5, null], "big": 9_007_199_254_740_993_i64});
+    let args =
+        serde_json::json!({"text": "é\n\"\\ ☃", "list": [1, 2.5, null], "big": 9_007_199_254_740_993_i64});
     let id = world.queue.push(&job(&args).max_attempts(7).expires_in(HOUR)).await.unwrap();
     assert_eq!(world.stats().await, Stats { ready: 1, ..Stats::default() });
     let hand = Hand::new(world.backend()).await;
@@ -204,7 +205,10 @@ async fn a_dead_letter_is_replayed_once_and_what_waited_for_it_goes_on(world: Wo
     assert!(hand.end(world.backend(), &bad, Ending::Dead).await);
     assert_eq!(world.stats().await, Stats { dead: 1, blocked: 1, ..Stats::default() });
     let letters = world.queue.dead_letters(10).await.unwrap();
-    assert_eq!((letters[0].id, letters[0].error.as_str(), &letters[0].args), (chain[0], "Dead", &"bad".into()));
+    assert_eq!(
+        (letters[0].id, letters[0].error.as_str(), &letters[0].args),
+        (chain[0], "Dead", &"bad".into())
+    );
     assert!(world.queue.dead_letters_of("other", 10).await.unwrap().is_empty());
     let replayed = world.queue.replay(&[JobId(4_711), chain[0], chain[1]]).await.unwrap();
     assert_eq!((replayed.len(), replayed[0].0), (1, chain[0]));
@@ -235,7 +239,9 @@ async fn a_unique_job_is_there_once_until_it_is_over_however_it_ends(world: Worl
     let other_kind = NewJob::new("mail", &()).unwrap().unique(Unique::while_unfinished("march"));
     assert!(world.queue.push_or_find(&other_kind.on_queue("other")).await.unwrap().is_new);
     let hand = Hand::new(world.backend()).await;
-    for how in ["completed", "dead", "cancelled", "expired", "cancelled while queued", "rescued for the last time"] {
+    for how in
+        ["completed", "dead", "cancelled", "expired", "cancelled while queued", "rescued for the last time"]
+    {
         let first = world.queue.push_or_find(&unique()).await.unwrap();
         assert!(first.is_new, "before one is {how}");
         let second = world.queue.push_or_find(&unique()).await.unwrap();
@@ -452,7 +458,10 @@ async fn a_claim_whose_answer_got_lost_is_released_and_the_attempt_does_not_coun
     assert!(world.backend().leases_of(hand.id).await.unwrap().is_empty());
     assert_eq!(world.stats().await, Stats { ready: 2, rescued: 2, ..Stats::default() });
     let again = hand.claim(world.backend(), 2).await;
-    assert_eq!(again.iter().map(|job| (job.id, job.attempt)).collect::<Vec<_>>(), [(lost[0].id, 1), (lost[1].id, 1)]);
+    assert_eq!(
+        again.iter().map(|job| (job.id, job.attempt)).collect::<Vec<_>>(),
+        [(lost[0].id, 1), (lost[1].id, 1)]
+    );
 }
 
 async fn what_is_recorded_twice_is_recorded_once(world: World) {
@@ -462,7 +471,14 @@ async fn what_is_recorded_twice_is_recorded_once(world: World) {
     let held = hand.claim(world.backend(), 2).await;
     let (completion, failure) = (hand.completion(&held[0]), hand.ending(&held[1], Ending::RetryIn(HOUR)));
     for _ in 0..2 {
-        assert!(world.backend().complete(std::slice::from_ref(&completion)).await.unwrap().contains(&held[0].token));
+        assert!(
+            world
+                .backend()
+                .complete(std::slice::from_ref(&completion))
+                .await
+                .unwrap()
+                .contains(&held[0].token)
+        );
         world.backend().end_unfinished(std::slice::from_ref(&failure)).await.unwrap();
         assert_eq!(world.stats().await, Stats { ready: 1, scheduled: 1, completed: 1, ..Stats::default() });
     }

@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, time::Duration};
 
 use seaworthy_queue::{
     Flow, NewJob, Queue, Stats, Unique,
-    backend::{Ending, Memory, Sync},
+    backend::{Ending, Fsync, Memory},
 };
 
 use crate::hand::Hand;
@@ -24,14 +24,25 @@ async fn fill(queue: &Queue) -> Stats {
     let hand = Hand::new(backend).await;
     let held = hand.claim(backend, 8).await;
     assert!(hand.complete(backend, &held[0]).await);
-    for (job, ending) in held[1..].iter().zip([Ending::Dead, Ending::Cancelled, Ending::RetryIn(Duration::MAX)]) {
+    for (job, ending) in
+        held[1..].iter().zip([Ending::Dead, Ending::Cancelled, Ending::RetryIn(Duration::MAX)])
+    {
         assert!(hand.end(backend, job, ending).await);
     }
     hand.give_back(backend, &held[4..5]).await;
     let stats = queue.stats().await.unwrap();
     assert_eq!(
         stats,
-        Stats { ready: 3, scheduled: 2, blocked: 1, leased: 3, completed: 1, dead: 1, cancelled: 1, ..Stats::default() }
+        Stats {
+            ready: 3,
+            scheduled: 2,
+            blocked: 1,
+            leased: 3,
+            completed: 1,
+            dead: 1,
+            cancelled: 1,
+            ..Stats::default()
+        }
     );
     Stats { ready: 6, leased: 0, rescued: 3, ..stats }
 }
@@ -40,15 +51,15 @@ async fn fill(queue: &Queue) -> Stats {
 async fn a_queue_in_a_file_is_as_it_was_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.jsonl");
-    let memory = Memory::open(&path, Sync::Never).unwrap();
+    let memory = Memory::open(&path, Fsync::Never).unwrap();
     let expected = fill(&Queue::on(memory.clone())).await;
-    let taken = Memory::open(&path, Sync::Never).unwrap_err();
+    let taken = Memory::open(&path, Fsync::Never).unwrap_err();
     assert_eq!(taken.code().id, "QUEUE-0023");
     assert!(taken.to_string().contains("another process has the queue"), "{taken}");
     drop(memory);
     // From the changes, and then from the state that the first one to open it wrote in their place.
     for _ in 0..2 {
-        let queue = Queue::on(Memory::open(&path, Sync::Always).unwrap());
+        let queue = Queue::on(Memory::open(&path, Fsync::Always).unwrap());
         assert_eq!(queue.stats().await.unwrap(), expected);
         assert!(!queue.pause("other").await.unwrap(), "it is paused still");
         assert!(!queue.push_or_find(&job(9).unique(Unique::while_unfinished("one"))).await.unwrap().is_new);
@@ -60,7 +71,7 @@ async fn a_queue_in_a_file_is_as_it_was_when_it_is_opened_again() {
 async fn a_last_line_that_was_not_written_to_its_end_is_left_out_and_any_other_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.jsonl");
-    let queue = Queue::on(Memory::open(&path, Sync::Never).unwrap());
+    let queue = Queue::on(Memory::open(&path, Fsync::Never).unwrap());
     queue.push(&job(1)).await.unwrap();
     queue.push(&job(2)).await.unwrap();
     drop(queue);
@@ -68,11 +79,11 @@ async fn a_last_line_that_was_not_written_to_its_end_is_left_out_and_any_other_i
     let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
     for cut in [last, last + 1, whole.len() - 2, whole.len() - 1] {
         fs::write(&path, &whole[..cut]).unwrap();
-        let queue = Queue::on(Memory::open(&path, Sync::Never).unwrap());
+        let queue = Queue::on(Memory::open(&path, Fsync::Never).unwrap());
         assert_eq!(queue.stats().await.unwrap().ready, 1, "after {cut} of {} bytes", whole.len());
         queue.push(&job(3)).await.unwrap();
         drop(queue);
-        let queue = Queue::on(Memory::open(&path, Sync::Never).unwrap());
+        let queue = Queue::on(Memory::open(&path, Fsync::Never).unwrap());
         assert_eq!(queue.stats().await.unwrap().ready, 2, "what came after it is whole");
     }
     let mut damaged = fs::File::create(&path).unwrap();
@@ -80,7 +91,7 @@ async fn a_last_line_that_was_not_written_to_its_end_is_left_out_and_any_other_i
     damaged.write_all(b"\n").unwrap();
     damaged.write_all(&whole[last..]).unwrap();
     drop(damaged);
-    let error = Memory::open(&path, Sync::Never).unwrap_err();
+    let error = Memory::open(&path, Fsync::Never).unwrap_err();
     assert!(error.to_string().contains("line 2 is damaged"), "{error}");
 }
 

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use seaworthy_queue::{JobId, backend::{Backend, Claim, Claimed, Completed, Ending, Unfinished}};
+use seaworthy_queue::{
+    JobId,
+    backend::{Backend, Claim, Claimed, Completed, Ending, Unfinished},
+};
 use uuid::Uuid;
 
 /// How long a worker lives without a heartbeat.

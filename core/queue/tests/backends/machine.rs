@@ -25,26 +25,59 @@ const LONG: Duration = Duration::from_secs(100);
 #[derive(Debug, Clone)]
 enum Act {
     Enqueue(New),
-    Claim { worker: usize, limit: usize, is_lost: bool },
-    Complete { lease: usize, is_all: bool, is_repeated: bool },
-    Fail { lease: usize, how: usize, is_repeated: bool },
-    GiveBack { lease: usize },
-    Close { lease: usize },
+    Claim {
+        worker: usize,
+        limit: usize,
+        is_lost: bool,
+    },
+    Complete {
+        lease: usize,
+        is_all: bool,
+        is_repeated: bool,
+    },
+    Fail {
+        lease: usize,
+        how: usize,
+        is_repeated: bool,
+    },
+    GiveBack {
+        lease: usize,
+    },
+    Close {
+        lease: usize,
+    },
     /// The worker does not beat any more. What it holds it goes on to settle, as a zombie, when others have taken its place.
-    Kill { worker: usize },
+    Kill {
+        worker: usize,
+    },
     TimePasses,
     Rescue,
-    FindLostClaims { worker: usize },
-    Cancel { job: usize },
+    FindLostClaims {
+        worker: usize,
+    },
+    Cancel {
+        job: usize,
+    },
     Pause,
     Resume,
-    Replay { job: usize },
-    Purge { job: usize },
+    Replay {
+        job: usize,
+    },
+    Purge {
+        job: usize,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
     let any = 0_usize..64;
-    let new = (1_u8..4, any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.2), 1_i16..4, prop::option::of(0_u8..2));
+    let new = (
+        1_u8..4,
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.2),
+        1_i16..4,
+        prop::option::of(0_u8..2),
+    );
     let new = new.prop_map(|(jobs, is_chain, is_delayed, expires, max_attempts, key)| New {
         jobs,
         is_chain,
@@ -116,7 +149,9 @@ impl<'a> Machine<'a> {
         match act {
             Act::Enqueue(new) => self.enqueue(new).await,
             Act::Claim { worker, limit, is_lost } => self.claim(*worker, *limit, *is_lost).await,
-            Act::Complete { lease, is_all, is_repeated } => self.complete(*lease, *is_all, *is_repeated).await,
+            Act::Complete { lease, is_all, is_repeated } => {
+                self.complete(*lease, *is_all, *is_repeated).await
+            }
             Act::Fail { lease, how, is_repeated } => self.fail(*lease, *how, *is_repeated).await,
             Act::GiveBack { lease } => self.give_back(*lease).await,
             Act::Close { lease } => self.close(*lease).await,
@@ -208,7 +243,8 @@ impl<'a> Machine<'a> {
             flags: said.iter().fold(0, |flags, job| flags | job.flags),
             ..hand.completion(said[0])
         };
-        let ended: Vec<JobId> = said.iter().map(|job| job.id).filter(|id| self.model.has(token, *id)).collect();
+        let ended: Vec<JobId> =
+            said.iter().map(|job| job.id).filter(|id| self.model.has(token, *id)).collect();
         if ended.is_empty() && self.world.backend().leases_of(hand.id).await.unwrap().contains(&token) {
             // Everything was said about this lease, which is still there.
             return;
@@ -302,11 +338,13 @@ impl<'a> Machine<'a> {
     }
 
     async fn rescue(&mut self) {
-        let dead: Vec<Uuid> = self.killed.iter().filter(|(_, seems_dead)| **seems_dead).map(|(id, _)| *id).collect();
+        let dead: Vec<Uuid> =
+            self.killed.iter().filter(|(_, seems_dead)| **seems_dead).map(|(id, _)| *id).collect();
         let mut tokens: Vec<Uuid> = Vec::new();
         for worker in &dead {
             self.killed.remove(worker);
-            tokens.extend(self.leases.iter().filter(|lease| lease.worker == *worker).map(|lease| lease.token));
+            tokens
+                .extend(self.leases.iter().filter(|lease| lease.worker == *worker).map(|lease| lease.token));
             tokens.extend(self.lost.iter().filter(|(of, _)| of == worker).map(|(_, token)| *token));
         }
         let expected: u64 = tokens.into_iter().map(|token| self.model.take_back(token, true)).sum();
@@ -321,7 +359,8 @@ impl<'a> Machine<'a> {
         let id = self.workers[worker].id;
         let mut strays = self.world.backend().leases_of(id).await.unwrap();
         strays.retain(|token| !self.leases.iter().any(|lease| lease.token == *token));
-        let mut known: Vec<Uuid> = self.lost.iter().filter(|(of, _)| *of == id).map(|(_, token)| *token).collect();
+        let mut known: Vec<Uuid> =
+            self.lost.iter().filter(|(of, _)| *of == id).map(|(_, token)| *token).collect();
         self.lost.retain(|(of, _)| *of != id);
         (strays.sort(), known.sort());
         assert_eq!(strays, known);
@@ -346,7 +385,8 @@ impl<'a> Machine<'a> {
         match (expected, place) {
             (Cancelled::Queued, _) => self.model.cancel(id),
             (Cancelled::Running, Place::Leased(token)) => {
-                let holders = self.leases.iter().map(|lease| (lease.worker, lease.token)).chain(self.lost.clone());
+                let holders =
+                    self.leases.iter().map(|lease| (lease.worker, lease.token)).chain(self.lost.clone());
                 let holder = holders.into_iter().find(|(_, held)| *held == token).unwrap().0;
                 assert!(self.world.backend().cancelled_on(holder).await.unwrap().contains(&id));
             }
@@ -356,7 +396,8 @@ impl<'a> Machine<'a> {
 
     /// A dead letter, or else a job that is over.
     fn given_up(&self, number: usize) -> Option<JobId> {
-        self.job(number, |place| *place == Place::Dead).or_else(|| self.job(number, |place| *place == Place::Over))
+        self.job(number, |place| *place == Place::Dead)
+            .or_else(|| self.job(number, |place| *place == Place::Over))
     }
 
     async fn replay(&mut self, number: usize) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use seaworthy_harness::{Env, env::Schema};
 use seaworthy_queue::{
     Queue, Stats,
-    backend::{Backend, Memory, Sync},
+    backend::{Backend, Fsync, Memory},
 };
 use sqlx::PgPool;
 
@@ -39,7 +39,7 @@ impl World {
 
     pub(crate) fn file() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::open(folder.path().join("queue.jsonl"), Sync::Always).unwrap();
+        let memory = Memory::open(folder.path().join("queue.jsonl"), Fsync::Always).unwrap();
         World { queue: Queue::on(memory.clone()), clock: Clock::File(memory, folder) }
     }
 

@@ -31,7 +31,12 @@ impl State {
     pub(super) fn backlog(&self, queue: &str) -> Backlog {
         let ready = self.ready.get(queue);
         let of_queue = |id: &i64| self.jobs.get(id).is_some_and(|job| job.entry.queue == queue);
-        let oldest = ready.into_iter().flatten().filter_map(|(_, id)| self.jobs.get(id)).map(|job| job.created_at).min();
+        let oldest = ready
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, id)| self.jobs.get(id))
+            .map(|job| job.created_at)
+            .min();
         let waited = oldest.map_or(0, |at| self.now - at);
         Backlog {
             ready: ready.map_or(0, |ready| ready.len() as u64),

@@ -261,7 +261,12 @@ impl State {
         dead.into_iter().map(|worker| self.dismiss(worker, why)).sum()
     }
 
-    pub(super) fn tell_progress(&mut self, token: Uuid, job: JobId, progress: &Progress) -> Result<(), Error> {
+    pub(super) fn tell_progress(
+        &mut self,
+        token: Uuid,
+        job: JobId,
+        progress: &Progress,
+    ) -> Result<(), Error> {
         if !self.leases.get(&token).is_some_and(|lease| lease.open.contains(&job.0)) {
             return Err(Error::Fenced { job: job.0 });
         }

@@ -21,7 +21,7 @@ const MULTIPLE: u64 = 4;
 
 /// When what was written is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sync {
+pub enum Fsync {
     /// Before a call has its answer: what was answered survives the loss of power. Calls that come at the same time share one `fdatasync`.
     #[default]
     Always,
@@ -34,14 +34,17 @@ pub enum Sync {
 enum Line {
     /// The first line of a log: everything before it.
     State(Box<State>),
-    Changes { at: Micros, changes: Vec<Change> },
+    Changes {
+        at: Micros,
+        changes: Vec<Change>,
+    },
 }
 
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
     file: Arc<File>,
-    sync: Sync,
+    sync: Fsync,
     /// Bytes in the file that are whole lines.
     length: u64,
     began_with: u64,
@@ -70,7 +73,7 @@ pub(super) struct Pending {
 
 impl Log {
     /// Reads the log and takes it for this process alone.
-    pub(super) fn open(path: &Path, sync: Sync) -> Result<(State, Self), Error> {
+    pub(super) fn open(path: &Path, sync: Fsync) -> Result<(State, Self), Error> {
         let fail = |source| Error::Log { path: path.to_owned(), source };
         let lock = lock(path).map_err(fail)?;
         let state = match File::open(path) {
@@ -109,7 +112,10 @@ impl Log {
         }
         if let Err(error) = (&*self.file).write_all(&self.waiting) {
             // No half of a line may stay in front of the next one.
-            let cut = self.file.set_len(self.length).and_then(|()| (&*self.file).seek(SeekFrom::Start(self.length)));
+            let cut = self
+                .file
+                .set_len(self.length)
+                .and_then(|()| (&*self.file).seek(SeekFrom::Start(self.length)));
             return Err(self.failed(cut.err().unwrap_or(error)));
         }
         self.length += self.waiting.len() as u64;
@@ -118,7 +124,7 @@ impl Log {
             self.begin_anew(state)?;
             return Ok(None);
         }
-        Ok((self.sync == Sync::Always).then(|| Pending {
+        Ok((self.sync == Fsync::Always).then(|| Pending {
             path: self.path.clone(),
             file: self.file.clone(),
             up_to: self.length,
@@ -202,7 +208,9 @@ fn read(path: &Path, file: File) -> Result<State, Error> {
             // The process died while it wrote this one: nobody had an answer.
             _ if lines.fill_buf().map_err(fail)?.is_empty() => break,
             _ => {
-                let why = format!("line {number} is damaged: restore the file from a copy, or move it away to begin anew");
+                let why = format!(
+                    "line {number} is damaged: restore the file from a copy, or move it away to begin anew"
+                );
                 return Err(fail(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
         }

@@ -16,14 +16,10 @@ use std::{
 
 use async_trait::async_trait;
 use seaworthy_telemetry::metrics::Backlog;
-use tokio::{
-    sync::broadcast,
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{sync::broadcast, task::spawn_blocking, time::timeout};
 use uuid::Uuid;
 
-pub use log::Sync;
+pub use log::Fsync;
 
 use self::{change::Entry, ends::Interrupted, log::Log, state::State};
 use super::{Backend, Claim, Claimed, ClaimedBatch, Completed, Listener, Unfinished};
@@ -88,10 +84,11 @@ impl Memory {
     /// # Errors
     ///
     /// [`Error::Log`] when the file can't be read or written, is damaged, or belongs to another process.
-    pub fn open(path: impl AsRef<Path>, sync: Sync) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>, sync: Fsync) -> Result<Self, Error> {
         let (state, log) = Log::open(path.as_ref(), sync)?;
         let memory = Memory::of(state, Some(log));
-        let (_, pending) = memory.change(|state| state.dismiss_all("the worker's process ended", |_| true))?;
+        let (_, pending) =
+            memory.change(|state| state.dismiss_all("the worker's process ended", |_| true))?;
         pending.map_or(Ok(()), log::Pending::wait)?;
         Ok(memory)
     }
@@ -206,7 +203,11 @@ impl Backend for Memory {
     }
 
     async fn listen(&self) -> Result<Box<dyn Listener>, Error> {
-        Ok(Box::new(Hearing { wakes: self.inner.wakes.subscribe(), backend: self.name(), deadline: self.deadline }))
+        Ok(Box::new(Hearing {
+            wakes: self.inner.wakes.subscribe(),
+            backend: self.name(),
+            deadline: self.deadline,
+        }))
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<ClaimedBatch, Error> {

@@ -65,7 +65,8 @@ pub(super) fn tokens<C: FromIterator<Uuid>>(texts: Vec<String>) -> C {
 
 pub(super) fn dead_letters(rows: Vec<(i64, String, String, i16, String)>) -> Result<Vec<DeadLetter>, Error> {
     let letter = |(id, kind, args, attempts, error): (i64, String, String, i16, String)| {
-        let args = serde_json::from_str(&args).map_err(|source| Error::Arguments { kind: kind.clone(), source })?;
+        let args =
+            serde_json::from_str(&args).map_err(|source| Error::Arguments { kind: kind.clone(), source })?;
         Ok(DeadLetter { id: JobId(id), kind, args, attempts, error })
     };
     rows.into_iter().map(letter).collect()
