@@ -205,7 +205,7 @@ async fn an_application_that_ends_is_an_error_that_quotes_its_log(builder: Stack
 async fn a_signal_reaches_the_process_alone_and_a_restart_is_over_when_the_application_says_so(
     builder: StackBuilder,
 ) {
-    let stack = builder.redis(Redis::new()).ready_deadline(Duration::from_secs(5)).start().await.unwrap();
+    let stack = builder.redis(Redis::new()).ready_deadline(Duration::from_secs(30)).start().await.unwrap();
     // The child would end at the first signal, and the application with it.
     let script = "trap 'echo told' USR1; trap 'sleep 0.1; echo taken over' HUP
                   sleep 600 & echo ready

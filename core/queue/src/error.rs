@@ -62,6 +62,17 @@ pub enum Error {
         /// The kind of job.
         kind: String,
     },
+    /// A schedule's expression or time zone can't be used.
+    #[error("the schedule can't be used: {0}")]
+    Cron(#[from] crate::CronError),
+    /// Only a queue in Postgres can do this.
+    #[error("{what} need a queue in Postgres, and this one is kept in {backend}")]
+    OnlyPostgres {
+        /// Where the queue is.
+        backend: &'static str,
+        /// What was wanted.
+        what: &'static str,
+    },
     /// The worker's lease on the job is gone: another worker has it, or will. Roll back; nothing was completed.
     #[error("the lease on job {job} is gone: the worker was taken for dead and the job went to another one")]
     Fenced {
@@ -160,6 +171,12 @@ codes! {
         remedy: "Enqueue the unique job by itself, and let its handler enqueue the flow.",
     }
 
+    /// The expression of a periodic job can't be read or never fires, or its time zone is not known.
+    pub CRON = "QUEUE-0020", InvalidArgument, "The schedule's expression or time zone is not valid" {
+        example: "A job is scheduled for the 30th of February, or for 24 o'clock.",
+        remedy: "The error says which field it is, and what can stand there.",
+    }
+
     /// A worker that was taken for dead wanted to claim jobs. It goes on under a new identity.
     pub DISMISSED = "QUEUE-0021", Aborted, "The worker was taken for dead" {
         example: "A worker's machine was suspended for longer than the lease's time.",
@@ -178,6 +195,12 @@ codes! {
         example: "A program that enqueues in its own transaction is started with a queue on Redis.",
         remedy: "Push jobs after the commit, and make the work idempotent; or keep the queue in the application's own Postgres.",
     }
+
+    /// Schedules, lists of jobs and analytics were asked of a queue that is not in Postgres.
+    pub ONLY_POSTGRES = "QUEUE-0024", Unimplemented, "Only a queue in Postgres can do this" {
+        example: "A program that has periodic jobs is started with a queue on Redis.",
+        remedy: "Keep the queue in Postgres.",
+    }
 }
 
 impl Error {
@@ -195,6 +218,8 @@ impl Error {
             Error::Nul { .. } => &NUL,
             Error::Cycle { .. } => &CYCLE,
             Error::UniqueInFlow { .. } => &UNIQUE_IN_FLOW,
+            Error::Cron(_) => &CRON,
+            Error::OnlyPostgres { .. } => &ONLY_POSTGRES,
             Error::Dismissed { .. } => &DISMISSED,
             Error::NotTransactional { .. } => &NOT_TRANSACTIONAL,
         }

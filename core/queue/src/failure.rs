@@ -12,6 +12,8 @@ use crate::Error;
 pub struct Failure {
     pub(crate) text: String,
     pub(crate) retry: Retry,
+    /// After which time another attempt is made in the place of this one.
+    pub(crate) again_in: Option<Duration>,
 }
 
 impl Failure {
@@ -22,7 +24,7 @@ impl Failure {
         let mut text = reason.to_string();
         text.truncate(text.floor_char_boundary(Self::MAX_TEXT));
         // Postgres stores no NUL in a text.
-        Failure { text: text.replace('\0', "\u{fffd}"), retry }
+        Failure { text: text.replace('\0', "\u{fffd}"), retry, again_in: None }
     }
 
     /// Try the job again later, if it has attempts left.
@@ -33,6 +35,11 @@ impl Failure {
     /// Try the job again after this time, if it has attempts left.
     pub fn retry_after(wait: Duration, reason: impl fmt::Display) -> Self {
         Failure::new(reason, Retry::After(wait))
+    }
+
+    /// Give the job back, for whoever claims it after this time: the attempt does not count. What is given back again and again never becomes a dead letter.
+    pub fn give_back(wait: Duration, reason: impl fmt::Display) -> Self {
+        Failure { again_in: Some(wait), ..Failure::retry(reason) }
     }
 
     /// Never try the job again: it goes to the dead-letter table at once.

@@ -22,8 +22,14 @@ impl fmt::Display for JobId {
 
 /// A kind of job, whose arguments are this type.
 ///
-/// Two versions of a program may run side by side while it is deployed. A change that an older worker can't read is a new kind: its handler is deployed before
-/// the first producer sends it, and the old one stays until the last of its jobs is done.
+/// Two versions of a program may run side by side while it is deployed. What serde reads in both needs nothing: a field with a default that is added, one that is not read any more. Any other change is a new
+/// [`VERSION`](Job::VERSION), and `upcast` says what becomes of the older ones:
+///
+/// - a worker reads arguments of older versions through [`upcast`](Job::upcast);
+/// - arguments of a newer version go back to the queue for a newer worker, and the attempt does not count;
+/// - what can't be read becomes a dead letter at once.
+///
+/// So workers and producers may be deployed in any order; a job waits, and none is lost.
 ///
 /// ```
 /// use seaworthy_queue::{Job, NewJob};
@@ -44,6 +50,40 @@ impl fmt::Display for JobId {
 pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// What such jobs are called in the database, and in metrics.
     const KIND: &str;
+
+    /// The version of this form of the arguments, from 1 to 127.
+    const VERSION: u8 = 1;
+
+    /// Turns arguments of an older version into those of this one; unless said otherwise, they are read as they are.
+    ///
+    /// ```
+    /// use seaworthy_queue::Job;
+    /// use serde::{Deserialize, Serialize};
+    /// use serde_json::{Value, json};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Ship {
+    ///     orders: Vec<i64>,
+    /// }
+    ///
+    /// impl Job for Ship {
+    ///     const KIND: &str = "ship";
+    ///     const VERSION: u8 = 2;
+    ///
+    ///     // Version 1 was about one order.
+    ///     fn upcast(_version: u8, mut args: Value) -> Result<Value, serde_json::Error> {
+    ///         Ok(json!({ "orders": [args["order"].take()] }))
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When they can't be: the job becomes a dead letter.
+    fn upcast(version: u8, args: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
+        let _ = version;
+        Ok(args)
+    }
 }
 
 /// A job to be enqueued.
@@ -60,6 +100,8 @@ pub struct NewJob {
     pub(crate) expires_in: Option<i64>,
     pub(crate) unique: Option<Unique>,
     pub(crate) trace: Option<String>,
+    /// Of the arguments.
+    pub(crate) version: u8,
 }
 
 /// When a job may run at the earliest, in microseconds.
@@ -105,7 +147,8 @@ impl NewJob {
     ///
     /// As [`new`](Self::new).
     pub fn of<J: Job>(job: &J) -> Result<Self, Error> {
-        NewJob::new(J::KIND, job)
+        const { assert!(J::VERSION >= 1 && J::VERSION <= 127, "the version of a job is between 1 and 127") };
+        Ok(NewJob { version: J::VERSION, ..NewJob::new(J::KIND, job)? })
     }
 
     /// A job of this kind for the queue `default`. It belongs to the request in whose [`trace::Work`] it is made, if there is one: its
@@ -140,6 +183,7 @@ impl NewJob {
             expires_in: None,
             unique: None,
             trace: trace::current().map(|context| context.child().to_carrier()),
+            version: 1,
         })
     }
 

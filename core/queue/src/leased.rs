@@ -2,16 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rand::RngExt as _;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{Error, JobId, Progress, backend::Backend};
+use crate::{Error, Failure, Job, JobId, Progress, backend::Backend};
+
+/// How long a job that this worker is too old for is left to others, at most.
+const FOR_A_NEWER_WORKER: Duration = Duration::from_secs(10);
 
 /// A job that a worker holds a lease on.
 #[derive(Debug)]
 pub struct LeasedJob {
     pub(crate) claimed: Claimed,
     pub(crate) worker: Arc<Holder>,
+    pub(crate) began: Instant,
 }
 
 /// What a worker's jobs need of it.
@@ -39,6 +45,8 @@ pub struct Claimed {
     pub max_attempts: i16,
     /// What its end touches besides, in the back end's own terms: it gets them back with that end.
     pub flags: i16,
+    /// The version of its arguments.
+    pub version: u8,
     /// Whether it is too late to begin it.
     pub is_expired: bool,
     /// The request that it belongs to.
@@ -75,6 +83,33 @@ impl LeasedJob {
     /// How often the job is tried in all.
     pub fn max_attempts(&self) -> i16 {
         self.claimed.max_attempts
+    }
+
+    /// The [version](crate::Job::VERSION) of its arguments; 1 unless it was enqueued as a [`Job`](crate::Job) of another.
+    pub fn version(&self) -> u8 {
+        self.claimed.version
+    }
+
+    /// The arguments as a job of this type, whatever version they have.
+    pub(crate) fn read<J: Job>(&self) -> Result<J, Failure> {
+        let Claimed { kind, args, version, .. } = &self.claimed;
+        if *version > J::VERSION {
+            let known = J::VERSION;
+            let why = format!(
+                "version {version} of a `{kind}` job is newer than version {known}, which this worker knows: it waits for a newer worker"
+            );
+            return Err(Failure::give_back(
+                FOR_A_NEWER_WORKER.mul_f64(rand::rng().random_range(0.5..=1.0)),
+                why,
+            ));
+        }
+        // What can't be read today can't be read tomorrow.
+        let unreadable = |source| Failure::discard(Error::Arguments { kind: kind.clone(), source });
+        if *version == J::VERSION {
+            return serde_json::from_str(args).map_err(unreadable);
+        }
+        let old = serde_json::from_str(args).map_err(unreadable)?;
+        serde_json::from_value(J::upcast(*version, old).map_err(unreadable)?).map_err(unreadable)
     }
 
     /// The arguments that the job was enqueued with.

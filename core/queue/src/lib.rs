@@ -7,6 +7,10 @@
 //!   its unfinished jobs go back to the queue.
 //! - **Every completion is fenced**: a worker that was given up and comes back changes nothing. A handler that
 //!   writes to the same database calls [`LeasedJob::complete_in_tx`], and its effect happens exactly once.
+//! - [Periodic jobs](Schedule) are enqueued exactly once per occurrence, in [time zones](Cron) and over changes of the clock, by one leader among the workers, which also [forgets](Retention) what is old.
+//! - Arguments have [versions](Job::VERSION), so that old and new workers and producers work side by side.
+//! - Operators [list](Queue::jobs) jobs, read a job's whole [story](Queue::job), and [see](Queue::analytics) what happened; a worker has a [health check](RunningWorker::check), may [scale](Worker::scale) itself, and a
+//!   queue says how many workers it [wants](Queue::demand).
 //! - Failed jobs are retried after a [`Backoff`], and end as dead letters, which can be [replayed](Queue::replay) or [purged](Queue::purge).
 //!
 //! ```no_run
@@ -52,26 +56,36 @@
 //! A worker claims ahead of its handlers what they will have begun within some 50 ms, and records what they have done by the hundred: jobs that take no time cost a few microseconds each, and of
 //! those that take long, a worker holds no more than it runs. It has connections of its own, on which whatever did not end well is not used again.
 
+mod analytics;
 pub mod backend;
 mod backoff;
 mod connections;
+mod cron;
 pub mod error;
 mod failure;
 mod flow;
 mod job;
 mod leased;
 mod leases;
+mod listing;
 mod notifier;
 mod queue;
+mod retention;
+mod schedule;
 mod store;
 mod transactional;
 mod worker;
 
+pub use analytics::{Analytics, Capacity, Demand, KindAnalytics, Quantiles};
 pub use backoff::Backoff;
+pub use cron::{Cron, CronError};
 pub use error::{CODES, Error};
 pub use failure::Failure;
 pub use flow::{Flow, Step};
 pub use job::{Job, JobId, NewJob, Unique};
 pub use leased::{Done, LeasedJob};
+pub use listing::{Attempt, JobFilter, JobPage, JobState, JobStory, JobSummary, QueueInfo, WorkerInfo};
 pub use queue::{Cancelled, DeadLetter, Enqueued, Progress, Queue, Stats};
+pub use retention::Retention;
+pub use schedule::{Missed, Schedule, Scheduled};
 pub use worker::{RunningWorker, Worker};

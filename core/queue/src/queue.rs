@@ -5,7 +5,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use seaworthy_telemetry::metrics::{Backlog, Metrics};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Error, Flow, JobId, NewJob, backend::Backend, notifier::Notifier};
+use crate::{
+    Error, Flow, JobId, NewJob,
+    backend::{self, Backend},
+    connections::Connections,
+    notifier::Notifier,
+};
 
 /// A queue, in a Postgres database or on another [back end](crate::backend). Cheap to clone.
 #[derive(Debug, Clone)]
@@ -100,6 +105,11 @@ impl Queue {
     /// Where its jobs are kept.
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// The connections of a queue that is kept in Postgres, for what only that can do.
+    pub(crate) fn postgres(&self, what: &'static str) -> Result<&Connections, Error> {
+        backend::connections(&*self.backend, what)
     }
 
     /// Counts and times jobs into these metrics: what is enqueued through this queue, and what its workers do.

@@ -85,7 +85,7 @@ impl LeasedJob {
     /// [`Error::Fenced`] when the lease is gone: roll back. [`Error::Database`]; [`Error::NotTransactional`] when the queue is not in Postgres.
     pub async fn complete_in_tx(self, tx: &mut PgConnection) -> Result<Done, Error> {
         needs_transactions(&*self.worker.backend, "LeasedJob::done")?;
-        store::complete_one(tx, &self.claimed, self.worker.timeout).await?;
+        store::complete_one(tx, &self.claimed, self.began.elapsed(), self.worker.timeout).await?;
         Ok(Done { recorded: true, result: None })
     }
 }

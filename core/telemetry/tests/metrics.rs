@@ -73,6 +73,8 @@ fn both_formats_have_a_help_a_type_and_a_unit_for_every_family() {
     # HELP queue_oldest_job_age_seconds How long the oldest job that can run has waited.
     # TYPE queue_oldest_job_age_seconds gauge
     # UNIT queue_oldest_job_age_seconds seconds
+    # HELP queue_workers_wanted Workers that a queue could use now, for whoever starts and stops them.
+    # TYPE queue_workers_wanted gauge
     # HELP cache_requests Questions to a cache, by what it said.
     # TYPE cache_requests counter
     # HELP cache_load_duration_seconds Time that it took to make a value that was missing.

@@ -16,7 +16,7 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{any::Any, collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use seaworthy_telemetry::metrics::Backlog;
@@ -31,12 +31,13 @@ pub use redis::Redis;
 
 use crate::{
     Error, JobId, NewJob,
+    connections::Connections,
     queue::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
 };
 
 /// Storage that keeps a queue's jobs; see the [module](self) for what each one promises.
 #[async_trait]
-pub trait Backend: fmt::Debug + Send + Sync + 'static {
+pub trait Backend: fmt::Debug + Any + Send + Sync {
     /// What it is called in errors and logs.
     fn name(&self) -> &'static str;
 
@@ -71,6 +72,12 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Enters a worker, which lives for as long as no two heartbeats are further apart than this.
     async fn register_worker(&self, worker: Uuid, lease_timeout: Duration) -> Result<(), Error>;
+
+    /// Keeps for operators from which queues a worker takes jobs, and how many at once. A back end without a list of workers needs not.
+    async fn describe_worker(&self, worker: Uuid, queues: &[&str], concurrency: usize) -> Result<(), Error> {
+        let _ = (worker, queues, concurrency);
+        Ok(())
+    }
 
     /// Says that the worker lives; `false` when others have given it up.
     async fn heartbeat(&self, worker: Uuid) -> Result<bool, Error>;
@@ -144,6 +151,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What waits in a queue, cheaply; numbers above 10,000 may be cut off there.
     async fn backlog(&self, queue: &str) -> Result<Backlog, Error>;
 
+    /// How many jobs of these queues can be claimed, and for how long the oldest of them has waited: what a worker that scales itself asks each second.
+    async fn pressure(&self, queues: &[&str]) -> Result<(u64, Duration), Error> {
+        let (mut ready, mut oldest) = (0, Duration::ZERO);
+        for queue in queues {
+            let backlog = self.backlog(queue).await?;
+            ready += backlog.ready;
+            oldest = oldest.max(backlog.oldest);
+        }
+        Ok((ready, oldest))
+    }
+
     /// How many jobs are where.
     async fn stats(&self) -> Result<Stats, Error>;
 
@@ -155,6 +173,16 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Forgets these dead letters, cancels what waited for them, and says how many there were.
     async fn purge(&self, dead: &[JobId]) -> Result<u64, Error>;
+}
+
+/// The connections of a queue that is kept in Postgres, for what only that can do.
+pub(crate) fn connections<'a>(
+    backend: &'a (dyn Backend + 'static),
+    what: &'static str,
+) -> Result<&'a Connections, Error> {
+    let any: &dyn Any = backend;
+    let postgres = any.downcast_ref::<Postgres>();
+    postgres.map(Postgres::connections).ok_or_else(|| Error::OnlyPostgres { backend: backend.name(), what })
 }
 
 /// Hears that there is work.
@@ -199,6 +227,8 @@ pub struct Completed {
     pub is_over: bool,
     /// The jobs' numbers.
     pub jobs: Vec<i64>,
+    /// How long the handler of each took, in seconds.
+    pub ran: Vec<f32>,
     /// What is so of any of the jobs.
     pub flags: i16,
     /// What their handlers left, as JSON text.
@@ -222,6 +252,8 @@ pub struct Unfinished {
     pub ending: Ending,
     /// Why.
     pub why: String,
+    /// How long its handler took, in seconds, if one ran.
+    pub ran: Option<f32>,
 }
 
 /// How an attempt ended that did not do the job's work.
@@ -229,6 +261,8 @@ pub struct Unfinished {
 pub enum Ending {
     /// It is tried again after this time.
     RetryIn(Duration),
+    /// It is given back, and can be claimed after this time: the attempt does not count.
+    ReturnIn(Duration),
     /// It is given up, and becomes a dead letter.
     Dead,
     /// Somebody wanted it to be stopped.

@@ -21,8 +21,8 @@ use crate::{
 
 /// What the queue asks the database for, beyond what workers do, may take so long.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Connections of a worker: for a claim, two for what is recorded, two for its upkeep, and one that listens.
-const OF_A_WORKER: u32 = 6;
+/// Connections of a worker: for a claim, two for what is recorded, two for its upkeep, one for what it does as the leader or to scale itself, and one that listens.
+const OF_A_WORKER: u32 = 7;
 /// The channel of notifications, whose messages are names of queues.
 const CHANNEL: &str = "seaworthy_queue";
 
@@ -41,7 +41,8 @@ impl Postgres {
 
     /// What [`Backend::migrate`] runs.
     pub(crate) fn migrations() -> Migrator {
-        let steps = [("queue", include_str!("../schema.sql"))];
+        let steps =
+            [("queue", include_str!("../schema.sql")), ("operations", include_str!("../operations.sql"))];
         let migrations = steps.into_iter().zip(1..).map(|((name, sql), version)| {
             Migration::new(
                 version,
@@ -56,6 +57,10 @@ impl Postgres {
         migrator.create_schema("seaworthy_queue");
         migrator.dangerous_set_table_name("seaworthy_queue.migration");
         migrator
+    }
+
+    pub(super) fn connections(&self) -> &Connections {
+        &self.db
     }
 
     async fn push(&self, jobs: &[NewJob], edges: &[(usize, usize)]) -> Result<Vec<Enqueued>, Error> {
@@ -122,6 +127,10 @@ impl Backend for Postgres {
 
     async fn register_worker(&self, worker: Uuid, lease_timeout: Duration) -> Result<(), Error> {
         self.db.within(store::register_worker(&self.db, worker, lease_timeout)).await
+    }
+
+    async fn describe_worker(&self, worker: Uuid, queues: &[&str], concurrency: usize) -> Result<(), Error> {
+        self.db.within(store::describe_worker(&self.db, worker, queues, concurrency)).await
     }
 
     async fn heartbeat(&self, worker: Uuid) -> Result<bool, Error> {
@@ -207,6 +216,10 @@ impl Backend for Postgres {
 
     async fn backlog(&self, queue: &str) -> Result<Backlog, Error> {
         self.db.within(store::backlog(&self.db, queue)).await
+    }
+
+    async fn pressure(&self, queues: &[&str]) -> Result<(u64, Duration), Error> {
+        self.db.within(store::pressure(&self.db, queues)).await
     }
 
     async fn stats(&self) -> Result<Stats, Error> {

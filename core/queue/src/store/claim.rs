@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Row};
 
+use super::flag;
 use crate::{
     Error, JobId,
     backend::{Claim, Claimed, ClaimedBatch},
@@ -57,7 +58,8 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<ClaimedB
             args: row.try_get("args")?,
             attempt: row.try_get("attempt")?,
             max_attempts: row.try_get("max_attempts")?,
-            flags: row.try_get("flags")?,
+            flags: row.try_get::<i16, _>("flags")? & flag::END,
+            version: flag::version(row.try_get("flags")?),
             is_expired: row.try_get("is_expired")?,
             trace: row.try_get("trace")?,
             age: Duration::try_from_secs_f64(row.try_get("age")?).unwrap_or_default(),

@@ -41,6 +41,8 @@ pub(crate) async fn replay(db: &Connections, dead: &[JobId]) -> Result<Vec<(JobI
     let rows = sqlx::query(
         "with gone as (
             delete from seaworthy_queue.dead_letter where id = any($1) returning id
+        ), noted as (
+            insert into seaworthy_queue.purged (id) select id from gone on conflict do nothing
         ), numbered as materialized (
             select id as old, nextval('seaworthy_queue.job_id_seq') as id from (select id from gone order by id) gone
         ), again as (
@@ -57,7 +59,7 @@ pub(crate) async fn replay(db: &Connections, dead: &[JobId]) -> Result<Vec<(JobI
         select old, id from numbered order by id",
     )
     .bind(dead.iter().map(|id| id.0).collect::<Vec<_>>())
-    .bind(flag::CHILDREN)
+    .bind(flag::CHILDREN | flag::VERSION)
     .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;
@@ -70,11 +72,17 @@ pub(crate) async fn replay(db: &Connections, dead: &[JobId]) -> Result<Vec<(JobI
 pub(crate) async fn purge(db: &Connections, dead: &[JobId]) -> Result<u64, Error> {
     let mut held = db.acquire().await?;
     let mut tx = held.begin().await?;
-    let gone: Vec<i64> =
-        sqlx::query_scalar("delete from seaworthy_queue.dead_letter where id = any($1) returning id")
-            .bind(dead.iter().map(|id| id.0).collect::<Vec<_>>())
-            .fetch_all(&mut *tx)
-            .await?;
+    let gone: Vec<i64> = sqlx::query_scalar(
+        "with gone as (
+                delete from seaworthy_queue.dead_letter where id = any($1) returning id
+            ), noted as (
+                insert into seaworthy_queue.purged (id) select id from gone on conflict do nothing
+            )
+            select id from gone",
+    )
+    .bind(dead.iter().map(|id| id.0).collect::<Vec<_>>())
+    .fetch_all(&mut *tx)
+    .await?;
     super::flow::cancel_children(&mut tx, &gone).await?;
     tx.commit().await?;
     held.release();

@@ -19,6 +19,7 @@ use crate::{
 pub(crate) async fn complete_one(
     tx: &mut PgConnection,
     job: &Claimed,
+    ran: Duration,
     timeout: Duration,
 ) -> Result<(), Error> {
     sqlx::query("select set_config('idle_in_transaction_session_timeout', $1, true)")
@@ -32,13 +33,14 @@ pub(crate) async fn complete_one(
         .await?
         .ok_or_else(fenced)?;
     let inserted = sqlx::query(
-        "insert into seaworthy_queue.done_batch (token, part, outcome, job_ids) select $1, $2, 'completed', array[$3]
+        "insert into seaworthy_queue.done_batch (token, part, outcome, job_ids, ran) select $1, $2, 'completed', array[$3], array[$4::real]
          where not exists (select from seaworthy_queue.done_batch where token = $1 and $3 = any(job_ids))",
     )
     .bind(job.token)
     // Not one of the numbers that the worker itself gives.
     .bind(-1 - job.place)
     .bind(job.id.0)
+    .bind(ran.as_secs_f32())
     .execute(&mut *tx)
     .await?;
     if inserted.rows_affected() != 1 {
@@ -80,10 +82,12 @@ pub(crate) async fn complete_many(db: &Connections, done: &[Completed]) -> Resul
 }
 
 async fn record_completed(tx: &mut PgConnection, done: &[Completed]) -> Result<HashSet<Uuid>, Error> {
-    let (mut jobs, mut first, mut last) = (Vec::<i64>::new(), Vec::new(), Vec::new());
+    let (mut jobs, mut ran, mut first, mut last) =
+        (Vec::<i64>::new(), Vec::<f32>::new(), Vec::new(), Vec::new());
     for one in done {
         first.push(jobs.len() as i32 + 1);
         jobs.extend(&one.jobs);
+        ran.extend(&one.ran);
         last.push(jobs.len() as i32);
     }
     let stood = sqlx::query(
@@ -92,8 +96,8 @@ async fn record_completed(tx: &mut PgConnection, done: &[Completed]) -> Result<H
         ), lease as materialized (
             select token from seaworthy_queue.lease_batch where token = any($1) order by token for share
         ), done as (
-            insert into seaworthy_queue.done_batch (token, part, outcome, job_ids)
-            select token, part, 'completed', ($6::bigint[])[first:last] from new join lease using (token)
+            insert into seaworthy_queue.done_batch (token, part, outcome, job_ids, ran)
+            select token, part, 'completed', ($6::bigint[])[first:last], ($7::real[])[first:last] from new join lease using (token)
             on conflict (token, part) do nothing
         ), over as (
             delete from seaworthy_queue.lease_batch where token in (select token from new join lease using (token) where is_over)
@@ -107,6 +111,7 @@ async fn record_completed(tx: &mut PgConnection, done: &[Completed]) -> Result<H
     .bind(last)
     .bind(done.iter().map(|one| one.is_over).collect::<Vec<_>>())
     .bind(jobs)
+    .bind(ran)
     .fetch_all(tx)
     .await?;
     Ok(stood.iter().map(|row| row.try_get("token")).collect::<Result<_, _>>()?)
@@ -117,6 +122,7 @@ impl Ending {
     fn outcome(self) -> &'static str {
         match self {
             Ending::RetryIn(_) => "retried",
+            Ending::ReturnIn(_) => "returned",
             Ending::Dead => "dead",
             Ending::Cancelled => "cancelled",
             Ending::Expired => "expired",
@@ -142,9 +148,9 @@ pub(crate) async fn end_unfinished(db: &Connections, all: &[Unfinished]) -> Resu
         return Ok(0);
     }
     let recorded: Vec<i64> = sqlx::query_scalar(
-        "insert into seaworthy_queue.done_batch (token, part, outcome, job_ids, detail)
-         select $1, part, outcome, array[id], detail
-         from unnest($2::smallint[], $3::text[], $4::bigint[], $5::text[]) as new (part, outcome, id, detail)
+        "insert into seaworthy_queue.done_batch (token, part, outcome, job_ids, detail, ran)
+         select $1, part, outcome, array[id], detail, array[ran]
+         from unnest($2::smallint[], $3::text[], $4::bigint[], $5::text[], $6::real[]) as new (part, outcome, id, detail, ran)
          where not exists (select from seaworthy_queue.done_batch where token = $1 and id = any(job_ids))
          on conflict (token, part) do nothing returning job_ids[1]",
     )
@@ -153,25 +159,32 @@ pub(crate) async fn end_unfinished(db: &Connections, all: &[Unfinished]) -> Resu
     .bind(all.iter().map(|one| one.ending.outcome()).collect::<Vec<_>>())
     .bind(all.iter().map(|one| one.job.0).collect::<Vec<_>>())
     .bind(all.iter().map(|one| one.why.as_str()).collect::<Vec<_>>())
+    .bind(all.iter().map(|one| one.ran).collect::<Vec<_>>())
     .fetch_all(&mut *tx)
     .await?;
     let recorded: HashSet<i64> = recorded.into_iter().collect();
     let of = |is: fn(Ending) -> bool| {
         all.iter().filter(move |one| is(one.ending)).filter(|one| recorded.contains(&one.job.0))
     };
-    let retried: Vec<&Unfinished> = of(|ending| matches!(ending, Ending::RetryIn(_))).collect();
+    let retried: Vec<&Unfinished> =
+        of(|ending| matches!(ending, Ending::RetryIn(_) | Ending::ReturnIn(_))).collect();
     if !retried.is_empty() {
         let waits = retried.iter().map(|one| match one.ending {
-            Ending::RetryIn(wait) => interval(wait),
+            Ending::RetryIn(wait) | Ending::ReturnIn(wait) => interval(wait),
             _ => interval(Duration::ZERO),
         });
         sqlx::query(
             "insert into seaworthy_queue.scheduled (id, run_at, attempt)
-             select id, clock_timestamp() + wait, attempt + 1 from unnest($1::bigint[], $2::interval[], $3::smallint[]) as new (id, wait, attempt)",
+             select id, clock_timestamp() + wait, attempt from unnest($1::bigint[], $2::interval[], $3::smallint[]) as new (id, wait, attempt)",
         )
         .bind(retried.iter().map(|one| one.job.0).collect::<Vec<_>>())
         .bind(waits.collect::<Vec<_>>())
-        .bind(retried.iter().map(|one| one.attempt).collect::<Vec<_>>())
+        .bind(
+            retried
+                .iter()
+                .map(|one| one.attempt + i16::from(matches!(one.ending, Ending::RetryIn(_))))
+                .collect::<Vec<_>>(),
+        )
         .execute(&mut *tx)
         .await?;
     }

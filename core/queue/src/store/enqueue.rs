@@ -19,6 +19,9 @@ pub(crate) async fn enqueue(
     waits: &[i32],
 ) -> Result<Vec<Enqueued>, Error> {
     debug_assert!(jobs.len() == flags.len() && jobs.len() == waits.len());
+    let flags: Vec<i16> =
+        jobs.iter().zip(flags).map(|(job, flags)| flags | flag::of_version(job.version)).collect();
+    let flags = flags.as_slice();
     if jobs.iter().any(|job| job.unique.is_some()) {
         return unique(tx, jobs, flags, waits).await;
     }

@@ -1,13 +1,20 @@
 //! The statements behind the queue. Each one keeps the invariants that the crate's front page states.
 
+mod analytics;
 mod backlog;
 mod cancel;
 mod claim;
+mod clock;
 mod dead;
 mod end;
 mod enqueue;
 mod flow;
+mod leader;
+mod listing;
 mod rescue;
+mod retention;
+mod schedules;
+mod story;
 mod told;
 mod workers;
 
@@ -17,6 +24,7 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use crate::{Error, job::microseconds};
 
+pub(crate) use analytics::{analytics, pace};
 pub(crate) use backlog::{backlog, stats};
 pub(crate) use cancel::{cancel, cancelled_on};
 pub(crate) use claim::claim;
@@ -24,17 +32,39 @@ pub(crate) use dead::{dead_letters, purge, replay};
 pub(crate) use end::{close_lease, complete_many, complete_one, end_unfinished};
 pub(crate) use enqueue::enqueue;
 pub(crate) use flow::enqueue_flow;
+pub(crate) use leader::{Term, lead, resign};
+pub(crate) use listing::{jobs, pressure, queues, workers};
 pub(crate) use rescue::{give_back, promote_due, release, rescue_expired};
+pub(crate) use retention::{PAUSE as RETENTION_PAUSE, forget};
+pub(crate) use schedules::{
+    fire, occurrence_of, pause_schedule, remove_schedule, resume_schedule, schedules, upsert_schedule,
+};
+pub(crate) use story::story;
 pub(crate) use told::{progress, progress_of, result_of};
-pub(crate) use workers::{heartbeat, leases_of, pause, register_worker, resume, retire_worker};
+pub(crate) use workers::{
+    describe_worker, heartbeat, leases_of, pause, register_worker, resume, retire_worker,
+};
 
 /// Rows that one maintenance statement handles at most.
 const MAINTENANCE_BATCH: i64 = 1024;
 
-/// What a job's end touches besides.
+/// What a job's end touches besides; and, from bit 8 on, the version of its arguments.
 pub(crate) mod flag {
     pub(crate) const UNIQUE: i16 = 1;
     pub(crate) const CHILDREN: i16 = 2;
+    /// What there is to know at the end.
+    pub(crate) const END: i16 = 0xff;
+    /// Where the version is.
+    pub(crate) const VERSION: i16 = 0x7f00;
+
+    /// Jobs from before there were versions have the first.
+    pub(crate) fn version(flags: i16) -> u8 {
+        u8::try_from(flags >> 8).unwrap_or(1).max(1)
+    }
+
+    pub(crate) fn of_version(version: u8) -> i16 {
+        i16::from(version) << 8 & VERSION
+    }
 }
 
 /// Makes the server give up on a lock before the client gives up on the statement: a statement that nobody waits for any more would

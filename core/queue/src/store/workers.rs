@@ -22,6 +22,37 @@ pub(crate) async fn register_worker(
     Ok(())
 }
 
+/// Who the worker is, for operators.
+pub(crate) async fn describe_worker(
+    db: &Connections,
+    worker: Uuid,
+    queues: &[&str],
+    concurrency: usize,
+) -> Result<(), Error> {
+    let mut held = db.acquire().await?;
+    sqlx::query(
+        "update seaworthy_queue.worker set host = $2, pid = $3, queues = $4, concurrency = $5 where id = $1",
+    )
+    .bind(worker)
+    .bind(host())
+    .bind(std::process::id() as i32)
+    .bind(queues)
+    .bind(concurrency as i32)
+    .execute(&mut *held)
+    .await?;
+    held.release();
+    Ok(())
+}
+
+/// What the machine calls itself.
+fn host() -> Option<String> {
+    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    named
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+}
+
 /// Whether the worker is still alive in the eyes of the others.
 pub(crate) async fn heartbeat(db: &Connections, worker: Uuid) -> Result<bool, Error> {
     let mut held = db.acquire().await?;
@@ -33,7 +64,7 @@ pub(crate) async fn heartbeat(db: &Connections, worker: Uuid) -> Result<bool, Er
     Ok(beat.rows_affected() == 1)
 }
 
-/// Signs a worker off and returns what it did not finish.
+/// Signs a worker off, which no longer leads, and returns what it did not finish.
 pub(crate) async fn retire_worker(db: &Connections, worker: Uuid) -> Result<u64, Error> {
     let mut held = db.acquire().await?;
     let mut tx = held.begin().await?;
@@ -43,6 +74,10 @@ pub(crate) async fn retire_worker(db: &Connections, worker: Uuid) -> Result<u64,
         .execute(&mut *tx)
         .await?;
     let returned = dismiss(&mut tx, worker, "the worker signed off").await?;
+    sqlx::query("update seaworthy_queue.leader set until = clock_timestamp() where worker = $1")
+        .bind(worker)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     held.release();
     Ok(returned)

@@ -14,7 +14,7 @@ use tokio::{
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{Worker, prefetch::Prefetch, run_job::Runner, settle::Settling, upkeep::Upkeep};
+use super::{Worker, prefetch::Prefetch, run_job::Runner, scaling::scale, settle::Settling, upkeep::Upkeep};
 use crate::{
     Error,
     backend::{Backend, Claim, Claimed, ClaimedBatch},
@@ -72,12 +72,17 @@ impl Dispatch {
     async fn work(&mut self, settling: Settling) -> bool {
         let mut listening = JoinSet::new();
         listening.spawn(self.upkeep.clone().listen(self.wake.clone()));
+        let scaling =
+            scale(self.worker.clone(), self.backend.clone(), self.runner.clone(), self.slots.clone());
+        listening.spawn(scaling);
         let mut last_id = None;
         while self.stop.borrow().is_none() {
             let id = Uuid::new_v4();
             match self.backend.register_worker(id, self.worker.lease_timeout).await {
                 Ok(()) => {
+                    self.worker.vitals.beats();
                     last_id = Some(id);
+                    self.describe(id).await;
                     self.live_as(id).await;
                 }
                 Err(error) => {
@@ -91,6 +96,7 @@ impl Dispatch {
         let mut upkeep = JoinSet::new();
         if let Some(id) = last_id {
             upkeep.spawn(self.upkeep.clone().heartbeats(id));
+            upkeep.spawn(self.upkeep.clone().resign(id));
         }
         let deadline = self.stop.borrow().unwrap_or_else(Instant::now);
         let finishing = async { while self.jobs.join_next().await.is_some() {} };
@@ -107,11 +113,20 @@ impl Dispatch {
         finished && settled
     }
 
+    /// Tells operators who this is.
+    async fn describe(&self, id: Uuid) {
+        let queues: Vec<&str> = self.worker.queues.iter().map(|(queue, _)| &**queue).collect();
+        if let Err(error) = self.backend.describe_worker(id, &queues, self.worker.vitals.slots()).await {
+            warn!(%error, "operators don't see who the worker is");
+        }
+    }
+
     /// Claims and runs jobs under one identity, until told to stop or given up by the others.
     async fn live_as(&mut self, id: Uuid) {
         let mut upkeep = JoinSet::new();
         upkeep.spawn(self.upkeep.clone().heartbeats(id));
         upkeep.spawn(self.upkeep.clone().maintenance(id));
+        upkeep.spawn(self.upkeep.clone().leadership(id));
         let mut looks = Looks::new(&self.worker);
         let mut prefetch = Prefetch::new(Instant::now());
         let mut claiming = JoinSet::new();
@@ -132,6 +147,7 @@ impl Dispatch {
                 claiming.spawn(claim(self.backend.clone(), self.leases.clone(), id, look, wanted));
             }
             let is_blocked = claiming.is_empty() && wanted == 0;
+            self.worker.vitals.is_busy(is_blocked);
             let mut slot = None;
             tokio::select! {
                 // A worker that was told to stop claims nothing more.
@@ -140,6 +156,7 @@ impl Dispatch {
                 _ = upkeep.join_next() => break,
                 Some(claimed) = claiming.join_next() => match claimed {
                     Ok(Ok((look, jobs))) => {
+                        self.worker.vitals.looks();
                         let is_over = looks.seen(look, Instant::now(), jobs.is_empty());
                         self.waiting.extend(jobs);
                         if is_over {

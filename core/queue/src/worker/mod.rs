@@ -1,27 +1,32 @@
 //! The consumer's side of the queue: claims jobs, runs their handlers, and stays alive in the eyes of others.
 
 mod dispatch;
+mod lead;
 mod prefetch;
 mod run_job;
+mod scaling;
 mod settle;
 mod upkeep;
+mod vitals;
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, ops::RangeInclusive, pin::Pin, sync::Arc, time::Duration};
 
+use seaworthy_telemetry::health::Check;
 use tokio::{
     sync::watch,
     task::JoinHandle,
     time::{Instant, timeout},
 };
 
-use crate::{Backoff, Done, Failure, Job, LeasedJob, Queue};
+use self::{scaling::Bounds, vitals::Vitals};
+use crate::{Backoff, Done, Failure, Job, LeasedJob, Queue, Retention};
 
 type Handler =
     Arc<dyn Fn(LeasedJob) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send>> + Send + Sync>;
 
 /// A worker that is being set up.
 ///
-/// It has up to six connections of its own to the database of its queue's pool, whatever its concurrency: handlers that use up the pool can't keep it from recording what they did, or from
+/// It has up to seven connections of its own to the database of its queue's pool, whatever its concurrency: handlers that use up the pool can't keep it from recording what they did, or from
 /// saying that it lives.
 #[derive(Clone)]
 pub struct Worker {
@@ -35,6 +40,9 @@ pub struct Worker {
     poll: Duration,
     backoff: Backoff,
     handlers: HashMap<String, Handler>,
+    retention: Retention,
+    scaling: Option<Bounds>,
+    vitals: Arc<Vitals>,
 }
 
 impl Worker {
@@ -50,6 +58,9 @@ impl Worker {
             poll: Duration::from_millis(100),
             backoff: Backoff::default(),
             handlers: HashMap::new(),
+            retention: Retention::default(),
+            scaling: None,
+            vitals: Arc::default(),
         }
     }
 
@@ -68,6 +79,39 @@ impl Worker {
     /// Runs up to this many jobs at once, between 1 and 10,000.
     pub fn concurrency(mut self, jobs: usize) -> Self {
         self.concurrency = jobs.clamp(1, 10_000);
+        self.scaling = None;
+        self
+    }
+
+    /// Decides itself how many jobs it runs at once, within these bounds, of which both are between 1 and 10,000: more as soon as all slots are taken and the oldest job in its queues has waited for more than two
+    /// seconds, up to twice as many each second; fewer, a quarter at a time, after ten seconds in which half of the slots were enough. It suits handlers that wait for others; those that use up a processor are not
+    /// faster when more of them run.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use seaworthy_queue::{Queue, Worker};
+    /// # fn example(queue: Queue) {
+    /// let worker = Worker::new(queue).scale(4..=64).scale_above(Duration::from_secs(10));
+    /// # }
+    /// ```
+    pub fn scale(mut self, jobs: RangeInclusive<usize>) -> Self {
+        let bounds = Bounds::new(jobs);
+        self.concurrency = bounds.least;
+        self.scaling = Some(bounds);
+        self
+    }
+
+    /// Runs more jobs at once when the oldest one has waited for longer than this; after [`scale`](Self::scale).
+    pub fn scale_above(mut self, age: Duration) -> Self {
+        if let Some(bounds) = &mut self.scaling {
+            bounds.age = age;
+        }
+        self
+    }
+
+    /// How long what is over is kept, if this worker is the one that leads: a week, and dead letters for ever, unless said otherwise.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 
@@ -108,8 +152,8 @@ impl Worker {
         self
     }
 
-    /// Runs this handler for jobs of this type. A job whose arguments do not have its form counts as failed: it is retried, so that a newer worker can take it, and ends in the
-    /// dead-letter table.
+    /// Runs this handler for jobs of this type, whatever [version](Job::VERSION) their arguments have: those of a newer one are given back for a newer worker, and those that can't be read end in the
+    /// dead-letter table at once.
     ///
     /// ```no_run
     /// use seaworthy_queue::{Job, Queue, Worker};
@@ -138,7 +182,7 @@ impl Worker {
         Fut: Future<Output = Result<Done, Failure>> + Send + 'static,
     {
         self.handle(J::KIND, move |job| {
-            let running = job.args::<J>().map(|args| handler(args, job));
+            let running = job.read::<J>().map(|args| handler(args, job));
             async move { running?.await }
         })
     }
@@ -148,10 +192,20 @@ impl Worker {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn start(self) -> RunningWorker {
+    pub fn start(mut self) -> RunningWorker {
         let stop = watch::Sender::new(None);
-        let task = tokio::spawn(dispatch::run(self, stop.subscribe()));
-        RunningWorker { stop, task }
+        // Clones of one worker may be started, and each has its own.
+        self.vitals = Arc::default();
+        self.vitals.has_slots(self.concurrency);
+        let running = Ends(self.vitals.clone());
+        let (lease_timeout, poll) = (self.lease_timeout, self.poll);
+        let run = dispatch::run(self, stop.subscribe());
+        let vitals = running.0.clone();
+        let task = tokio::spawn(async move {
+            let _running = running;
+            run.await
+        });
+        RunningWorker { stop, task, vitals, lease_timeout, poll }
     }
 
     /// A statement may take so long before it is given up.
@@ -167,9 +221,51 @@ pub struct RunningWorker {
     /// The deadline of the drain, once there is one.
     stop: watch::Sender<Option<Instant>>,
     task: JoinHandle<bool>,
+    vitals: Arc<Vitals>,
+    lease_timeout: Duration,
+    poll: Duration,
+}
+
+/// Takes note when a worker's task ends, however it does.
+struct Ends(Arc<Vitals>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.ends();
+    }
 }
 
 impl RunningWorker {
+    /// A health check of this worker. It fails when others may have taken the worker's jobs, since the database has heard nothing of it for the time of a lease, and when it has stopped; it warns when a heartbeat is
+    /// late, and when jobs can't be claimed. It asks nothing of the database itself, and may outlive the worker.
+    ///
+    /// ```no_run
+    /// # use seaworthy_queue::{Queue, Worker};
+    /// use seaworthy_telemetry::health::Health;
+    ///
+    /// # fn example(queue: Queue) {
+    /// let worker = Worker::new(queue).start();
+    /// let health = Health::builder("mailer").check("worker", worker.check()).build();
+    /// # }
+    /// ```
+    pub fn check(&self) -> impl Check + use<> {
+        let (vitals, lease_timeout, poll) = (self.vitals.clone(), self.lease_timeout, self.poll);
+        move || {
+            let outcome = vitals.outcome(lease_timeout, poll);
+            async move { outcome }
+        }
+    }
+
+    /// Whether it does what one worker does for all, as far as it knows.
+    pub fn is_leader(&self) -> bool {
+        self.vitals.is_leader()
+    }
+
+    /// How many jobs it runs at once, at most: what it was given, or [decided](Worker::scale) itself.
+    pub fn concurrency(&self) -> usize {
+        self.vitals.slots()
+    }
+
     /// Claims nothing more, waits for running jobs until the deadline, then stops those that still run and returns them to the
     /// queue. Says whether everything was finished in time.
     pub async fn drain(mut self, deadline: Duration) -> bool {

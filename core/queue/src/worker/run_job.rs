@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use seaworthy_errors::{Boundary, Retry};
@@ -32,17 +33,31 @@ pub(super) struct Runner {
     /// Jobs that somebody wants to be stopped.
     cancelled: watch::Sender<HashSet<JobId>>,
     finished: AtomicU64,
+    /// What their handlers took, in microseconds.
+    ran: AtomicU64,
 }
 
 impl Runner {
     pub(super) fn new(worker: Arc<Worker>, backend: Arc<dyn Backend>, outbox: Outbox) -> Self {
         let holder = Arc::new(Holder { backend, timeout: worker.job_timeout });
-        Runner { worker, holder, outbox, cancelled: watch::Sender::default(), finished: AtomicU64::new(0) }
+        Runner {
+            worker,
+            holder,
+            outbox,
+            cancelled: watch::Sender::default(),
+            finished: AtomicU64::new(0),
+            ran: AtomicU64::new(0),
+        }
     }
 
     /// Handlers that have come to an end, in all.
     pub(super) fn finished(&self) -> u64 {
         self.finished.load(Ordering::Relaxed)
+    }
+
+    /// What they took, in all.
+    pub(super) fn ran(&self) -> Duration {
+        Duration::from_micros(self.ran.load(Ordering::Relaxed))
     }
 
     pub(super) fn outbox(&self) -> &Outbox {
@@ -60,21 +75,32 @@ impl Runner {
 
     pub(super) async fn run(self: Arc<Self>, job: Claimed, slot: OwnedSemaphorePermit) {
         let (token, id, attempt, flags) = (job.token, job.id, job.attempt, job.flags);
-        let unfinished = |ending, why| Unfinished { token, part: 0, job: id, attempt, flags, ending, why };
+        let unfinished =
+            |ending, why, ran| Unfinished { token, part: 0, job: id, attempt, flags, ending, why, ran };
+        let began = Instant::now();
+        let mut took = Duration::ZERO;
         let ended = if job.is_expired {
-            Err(unfinished(Ending::Expired, "it was not begun in time".to_owned()))
+            Err(unfinished(Ending::Expired, "it was not begun in time".to_owned(), None))
         } else {
-            match self.handle(job).await {
-                Ok(done) => Ok(done),
-                Err((ending, why)) => Err(unfinished(ending, why)),
-            }
+            let result = self.handle(job).await;
+            took = began.elapsed();
+            self.ran.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
+            result.map_err(|(ending, why)| unfinished(ending, why, Some(took.as_secs_f32())))
         };
         self.finished.fetch_add(1, Ordering::Relaxed);
         match ended {
             Ok(Done { recorded: true, .. }) => self.outbox.recorded(token).await,
             Ok(Done { recorded: false, result }) => {
                 let results = result.map(|result| (id.0, result)).into_iter().collect();
-                let done = Completed { token, part: 0, is_over: false, jobs: vec![id.0], flags, results };
+                let done = Completed {
+                    token,
+                    part: 0,
+                    is_over: false,
+                    jobs: vec![id.0],
+                    ran: vec![took.as_secs_f32()],
+                    flags,
+                    results,
+                };
                 self.outbox.done(done).await;
             }
             Err(unfinished) => self.outbox.unfinished(unfinished).await,
@@ -97,7 +123,7 @@ impl Runner {
         };
         // A handler's own failure is an outcome; what the boundary makes is a panic, or that it took too long.
         let boundary = Boundary::new("job").deadline(self.worker.job_timeout);
-        let job = LeasedJob { claimed: job, worker: self.holder.clone() };
+        let job = LeasedJob { claimed: job, worker: self.holder.clone(), began };
         let handler = handler.clone();
         let run = boundary.run(async move { Ok::<_, seaworthy_errors::Error>(handler(job).await) });
         let mut cancelled = self.cancelled.subscribe();
@@ -105,7 +131,10 @@ impl Runner {
             let result = tokio::select! {
                 biased;
                 result = run => match result {
-                    Ok(result) => result.map_err(|failure| (self.after(attempt, max_attempts, failure.retry), failure.text)),
+                    Ok(result) => result.map_err(|failure| match failure.again_in {
+                        Some(wait) => (Ending::ReturnIn(wait), failure.text),
+                        None => (self.after(attempt, max_attempts, failure.retry), failure.text),
+                    }),
                     Err(error) => Err((self.after(attempt, max_attempts, Retry::Backoff), self.why_it_was_stopped(&error))),
                 },
                 _ = cancelled.wait_for(|cancelled| cancelled.contains(&id)) => {
@@ -136,6 +165,7 @@ impl Runner {
             let outcome = match &result {
                 Ok(_) => JobOutcome::Completed,
                 Err((Ending::RetryIn(_), _)) => JobOutcome::Retried,
+                Err((Ending::ReturnIn(_), _)) => JobOutcome::Returned,
                 Err((Ending::Dead, _)) => JobOutcome::Dead,
                 Err((Ending::Cancelled | Ending::Expired, _)) => JobOutcome::Cancelled,
             };

@@ -108,6 +108,7 @@ impl Settler {
                 match of.get_mut(&job.token) {
                     Some(batch) => {
                         batch.jobs.extend(job.jobs);
+                        batch.ran.extend(job.ran);
                         batch.results.extend(job.results);
                         batch.flags |= job.flags;
                     }

@@ -29,7 +29,10 @@ impl Upkeep {
         let heartbeat = self.worker.heartbeat;
         loop {
             match self.backend.heartbeat(id).await {
-                Ok(true) => sleep(heartbeat).await,
+                Ok(true) => {
+                    self.worker.vitals.beats();
+                    sleep(heartbeat).await;
+                }
                 Ok(false) => return,
                 Err(error) => {
                     warn!(%error, "a heartbeat failed");
@@ -39,6 +42,9 @@ impl Upkeep {
         }
     }
 
+    /// What every worker does, though one would be enough: all of it is safe however many do it at once, and costs a look into an index. So jobs that are due, and those of a worker that died, don't have to wait until
+    /// somebody leads again.
+    ///
     /// Makes scheduled jobs ready, stops jobs that were cancelled, rescues those of dead workers, and returns those of claims whose answer got lost. Never
     /// ends by itself.
     pub(super) async fn maintenance(self, id: Uuid) {

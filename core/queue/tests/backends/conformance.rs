@@ -53,6 +53,7 @@ on_every_back_end! {
     a_job_can_be_claimed_when_its_time_has_come_and_not_before,
     a_job_that_is_not_begun_in_time_expires,
     a_failed_job_waits_as_long_as_it_was_told_and_is_tried_again,
+    a_job_that_is_returned_comes_later_and_the_attempt_does_not_count,
     retries_wait_exponentially_longer_and_end_in_the_dead_letters,
     a_dead_letter_is_replayed_once_and_what_waited_for_it_goes_on,
     what_is_purged_is_gone_with_what_waited_for_it,
@@ -166,6 +167,17 @@ async fn a_failed_job_waits_as_long_as_it_was_told_and_is_tried_again(world: Wor
         world.pass(Duration::from_secs(60)).await;
         assert_eq!(world.queue.promote_due().await.unwrap(), 1);
     }
+}
+
+async fn a_job_that_is_returned_comes_later_and_the_attempt_does_not_count(world: World) {
+    world.queue.push(&job(())).await.unwrap();
+    let hand = Hand::new(world.backend()).await;
+    let claimed = hand.claim_one(world.backend()).await;
+    assert!(hand.end(world.backend(), &claimed, Ending::ReturnIn(HOUR)).await);
+    assert_eq!(world.queue.promote_due().await.unwrap(), 0);
+    world.pass(HOUR).await;
+    assert_eq!(world.queue.promote_due().await.unwrap(), 1);
+    assert_eq!(hand.claim_one(world.backend()).await.attempt, 1);
 }
 
 async fn retries_wait_exponentially_longer_and_end_in_the_dead_letters(world: World) {
@@ -427,9 +439,16 @@ async fn a_zombie_changes_nothing_not_even_a_counter(world: World) {
     let results = held.iter().map(|job| (job.id.0, "\"stolen\"".to_owned())).collect();
     let jobs = held.iter().map(|job| job.id.0).collect();
     let flags = held.iter().fold(0, |flags, job| flags | job.flags);
-    let all = Completed { token: held[0].token, part: 99, is_over: true, jobs, flags, results };
+    let ran = vec![0.5; held.len()];
+    let all = Completed { token: held[0].token, part: 99, is_over: true, jobs, ran, flags, results };
     assert!(backend.complete(&[all]).await.unwrap().is_empty());
-    for ending in [Ending::RetryIn(Duration::ZERO), Ending::Dead, Ending::Cancelled, Ending::Expired] {
+    for ending in [
+        Ending::RetryIn(Duration::ZERO),
+        Ending::ReturnIn(Duration::ZERO),
+        Ending::Dead,
+        Ending::Cancelled,
+        Ending::Expired,
+    ] {
         for job in &held {
             assert!(!zombie.end(backend, job, ending).await, "{ending:?}");
         }

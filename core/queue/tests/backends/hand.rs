@@ -70,6 +70,7 @@ impl Hand {
             part: self.part(),
             is_over: false,
             jobs: vec![job.id.0],
+            ran: vec![0.5],
             flags: job.flags,
             results: Vec::new(),
         }
@@ -90,6 +91,7 @@ impl Hand {
             flags: job.flags,
             ending,
             why: format!("{ending:?}"),
+            ran: Some(0.5),
         }
     }
 

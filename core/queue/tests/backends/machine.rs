@@ -92,7 +92,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(worker, limit, is_lost)| Act::Claim { worker, limit, is_lost }),
         5 => (any.clone(), any::<bool>(), any::<bool>())
             .prop_map(|(lease, is_all, is_repeated)| Act::Complete { lease, is_all, is_repeated }),
-        4 => (any.clone(), 0_usize..4, any::<bool>())
+        4 => (any.clone(), 0_usize..5, any::<bool>())
             .prop_map(|(lease, how, is_repeated)| Act::Fail { lease, how, is_repeated }),
         1 => any.clone().prop_map(|lease| Act::GiveBack { lease }),
         1 => any.clone().prop_map(|lease| Act::Close { lease }),
@@ -240,6 +240,7 @@ impl<'a> Machine<'a> {
         let completion = Completed {
             is_over: said.len() == held.len(),
             jobs: said.iter().map(|job| job.id.0).collect(),
+            ran: vec![0.5; said.len()],
             flags: said.iter().fold(0, |flags, job| flags | job.flags),
             ..hand.completion(said[0])
         };
@@ -262,6 +263,7 @@ impl<'a> Machine<'a> {
         let job = lease.jobs.iter().find(|job| self.model.has(token, job.id)).unwrap_or(&lease.jobs[0]);
         let ending = match how {
             0 if job.attempt < job.max_attempts => Ending::RetryIn(SHORT),
+            4 => Ending::ReturnIn(SHORT),
             1 => Ending::Cancelled,
             2 => Ending::Expired,
             _ => Ending::Dead,
@@ -276,6 +278,7 @@ impl<'a> Machine<'a> {
         if is_held {
             match ending {
                 Ending::RetryIn(_) => self.model.retry(id),
+                Ending::ReturnIn(_) => self.model.return_later(id),
                 Ending::Dead => self.model.bury(id),
                 Ending::Cancelled => self.model.cancel(id),
                 Ending::Expired => self.model.expire(id),
@@ -302,6 +305,7 @@ impl<'a> Machine<'a> {
             attempt: job.attempt,
             max_attempts: job.max_attempts,
             flags: job.flags,
+            version: job.version,
             is_expired: job.is_expired,
             trace: None,
             age: job.age,

@@ -140,6 +140,11 @@ impl Model {
         self.put(id, Place::Scheduled).attempt += 1;
     }
 
+    /// The attempt does not count.
+    pub(crate) fn return_later(&mut self, id: JobId) {
+        self.put(id, Place::Scheduled);
+    }
+
     pub(crate) fn bury(&mut self, id: JobId) {
         self.put(id, Place::Dead);
     }

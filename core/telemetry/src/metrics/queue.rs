@@ -21,6 +21,8 @@ pub enum JobOutcome {
     Completed,
     /// It failed and will be tried again.
     Retried,
+    /// It was given back for another worker, and the attempt does not count.
+    Returned,
     /// It failed and was given up.
     Dead,
     /// Nobody wanted it any more: it was cancelled, or not begun in time.
@@ -36,6 +38,7 @@ impl JobOutcome {
         match self {
             JobOutcome::Completed => "completed",
             JobOutcome::Retried => "retried",
+            JobOutcome::Returned => "returned",
             JobOutcome::Dead => "dead",
             JobOutcome::Cancelled => "cancelled",
             JobOutcome::Rescued => "rescued",
@@ -69,6 +72,7 @@ pub struct QueueMetrics {
     running: Bounded<Gauge, 1>,
     depth: Bounded<Gauge, 2>,
     oldest: Bounded<Gauge<f64, AtomicU64>, 1>,
+    wanted: Bounded<Gauge, 1>,
 }
 
 impl QueueMetrics {
@@ -83,6 +87,7 @@ impl QueueMetrics {
             running: Bounded::new(["queue"], Gauge::default),
             depth: Bounded::new(["queue", "state"], Gauge::default),
             oldest: Bounded::new(["queue"], Gauge::default),
+            wanted: Bounded::new(["queue"], Gauge::default),
         };
         registry.register(
             "queue_jobs_enqueued",
@@ -118,6 +123,11 @@ impl QueueMetrics {
             "How long the oldest job that can run has waited",
             Unit::Seconds,
             metrics.oldest.family(),
+        );
+        registry.register(
+            "queue_workers_wanted",
+            "Workers that a queue could use now, for whoever starts and stops them",
+            metrics.wanted.family(),
         );
         metrics
     }
@@ -156,6 +166,11 @@ impl QueueMetrics {
     /// Attempts that ended without a handler: rescued from workers that died.
     pub fn ended(&self, queue: &str, kind: &str, outcome: JobOutcome, jobs: u64) {
         self.finished.get([queue, kind, outcome.as_str()]).inc_by(jobs);
+    }
+
+    /// So many workers could be used now.
+    pub fn wanted(&self, queue: &str, workers: u32) {
+        self.wanted.get([queue]).set(workers.into());
     }
 
     /// What somebody counted.

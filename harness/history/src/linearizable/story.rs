@@ -1,6 +1,9 @@
 //! The fewest operations that show that there is no order.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use super::{
     model::Model,
@@ -8,16 +11,16 @@ use super::{
 };
 use crate::{Operation, Outcome};
 
-/// How long the search for the smallest story goes on, and one question of it.
-const TIME: Duration = Duration::from_secs(5);
-const QUESTION: Duration = Duration::from_millis(250);
+/// How long the search for the smallest story goes on, and one question of it. Seldom reached: states are what bounds a question, so that a busy machine tells the
+/// same story.
+const TIME: Duration = Duration::from_secs(30);
+const QUESTION: Duration = Duration::from_secs(5);
 const STATES: usize = 50_000;
 
 /// The fewest operations of these, which have no order, that have none even if all the others are wild. They are in the order of their beginnings.
 pub(super) fn smallest<'a, M: Model>(model: &M, operations: &[&'a Operation]) -> Vec<&'a Operation> {
     let give_up = Instant::now() + TIME;
-    let mut kept: Vec<&Operation> = first_wrong(model, operations, give_up);
-    let mut wild: Vec<&Operation> = Vec::new();
+    let (mut wild, mut kept) = latest(model, first_wrong(model, operations, give_up), give_up);
     let mut size = kept.len().div_ceil(2);
     while size > 0 && Instant::now() < give_up {
         let mut at = 0;
@@ -71,6 +74,25 @@ fn first_wrong<'a, M: Model>(
     operations.iter().filter(|operation| operation.invoked <= *end).copied().collect()
 }
 
+/// The latest of these operations that have no order even if the earlier ones are wild: mostly few, which makes every later question a small one. The earlier ones
+/// come first.
+fn latest<'a, M: Model>(
+    model: &M,
+    mut operations: Vec<&'a Operation>,
+    give_up: Instant,
+) -> (Vec<&'a Operation>, Vec<&'a Operation>) {
+    let mut count = 2;
+    while count < operations.len() {
+        let (earlier, later) = operations.split_at(operations.len() - count);
+        if has_no_order(model, later, earlier, give_up) {
+            let later = operations.split_off(operations.len() - count);
+            return (operations, later);
+        }
+        count *= 2;
+    }
+    (Vec::new(), operations)
+}
+
 /// What was known at that moment.
 fn until(operations: &[&Operation], end: Duration) -> Vec<Operation> {
     let begun = operations.iter().filter(|operation| operation.invoked <= end);
@@ -86,5 +108,12 @@ fn until(operations: &[&Operation], end: Duration) -> Vec<Operation> {
 
 fn has_no_order<M: Model>(model: &M, kept: &[&Operation], wild: &[&Operation], give_up: Instant) -> bool {
     let give_up = give_up.min(Instant::now() + QUESTION);
-    search(model, kept, wild, Budget { give_up, states: STATES }) == Answer::No
+    // What one client did several times counts once, since the wild may happen any number of times.
+    let mut different = HashSet::new();
+    let wild: Vec<&Operation> = wild
+        .iter()
+        .filter(|other| different.insert((other.process, &other.kind, other.input.to_string())))
+        .copied()
+        .collect();
+    search(model, kept, &wild, Budget { give_up, states: STATES }) == Answer::No
 }

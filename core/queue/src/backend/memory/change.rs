@@ -51,6 +51,8 @@ pub(super) struct Entry {
     pub(super) period: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trace: Option<String>,
+    /// Of the arguments.
+    pub(super) version: u8,
 }
 
 impl From<&NewJob> for Entry {
@@ -66,6 +68,7 @@ impl From<&NewJob> for Entry {
             key: job.key(),
             period: job.unique.as_ref().and_then(|unique| unique.period),
             trace: job.trace.clone(),
+            version: job.version,
         }
     }
 }

@@ -70,9 +70,10 @@ impl State {
             lease.parts.insert(one.part);
             recorded.push(one.clone());
             match one.ending {
-                Ending::RetryIn(wait) => {
+                Ending::RetryIn(wait) | Ending::ReturnIn(wait) => {
+                    let counts = matches!(one.ending, Ending::RetryIn(_));
                     if let Some(job) = self.jobs.get_mut(&id) {
-                        job.attempt = one.attempt + 1;
+                        job.attempt = one.attempt + i16::from(counts);
                     }
                     self.schedule(id, self.now + microseconds(wait));
                 }

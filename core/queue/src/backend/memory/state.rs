@@ -244,6 +244,7 @@ impl State {
                 attempt: job.attempt,
                 max_attempts: job.entry.max_attempts,
                 flags: 0,
+                version: job.entry.version,
                 is_expired: job.expires_at.is_some_and(|at| at < self.now),
                 trace: job.entry.trace.clone(),
                 age: Duration::from_micros((self.now - job.created_at).unsigned_abs()),

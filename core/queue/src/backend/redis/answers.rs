@@ -17,8 +17,8 @@ pub(super) enum ClaimedRow {
     Job(Box<Row>),
 }
 
-/// Number, kind, arguments, attempt, attempts in all, trace, whether it is expired, microseconds since it was enqueued.
-type Row = (i64, String, String, i16, i16, Option<String>, bool, u64);
+/// Number, kind, arguments, attempt, attempts in all, version, trace, whether it is expired, microseconds since it was enqueued.
+type Row = (i64, String, String, i16, i16, u8, Option<String>, bool, u64);
 
 impl FromRedisValue for ClaimedRow {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
@@ -37,7 +37,7 @@ pub(super) fn claimed(rows: Vec<ClaimedRow>, queue: &Arc<str>, token: Uuid) -> C
         match row {
             ClaimedRow::Rank(rank) => batch.first_rank = Some(rank),
             ClaimedRow::Job(row) => {
-                let (id, kind, args, attempt, max_attempts, trace, is_expired, age) = *row;
+                let (id, kind, args, attempt, max_attempts, version, trace, is_expired, age) = *row;
                 batch.jobs.push(Claimed {
                     id: JobId(id),
                     queue: queue.clone(),
@@ -46,6 +46,7 @@ pub(super) fn claimed(rows: Vec<ClaimedRow>, queue: &Arc<str>, token: Uuid) -> C
                     attempt,
                     max_attempts,
                     flags: 0,
+                    version,
                     is_expired,
                     trace,
                     age: Duration::from_micros(age),

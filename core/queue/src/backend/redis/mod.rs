@@ -280,6 +280,7 @@ impl Backend for Redis {
 fn entry(job: &NewJob) -> Value {
     let mut entry = json!({
         "queue": job.queue, "kind": job.kind, "args": job.args, "priority": job.priority, "max_attempts": job.max_attempts,
+        "version": job.version,
     });
     match job.start {
         Start::Now => {}
@@ -304,6 +305,7 @@ fn entry(job: &NewJob) -> Value {
 fn ending(one: &Unfinished) -> Value {
     let (ending, wait) = match one.ending {
         Ending::RetryIn(wait) => ("retry", microseconds(wait)),
+        Ending::ReturnIn(wait) => ("return", microseconds(wait)),
         Ending::Dead => ("dead", 0),
         Ending::Cancelled => ("cancelled", 0),
         Ending::Expired => ("expired", 0),

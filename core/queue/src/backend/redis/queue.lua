@@ -189,7 +189,7 @@ function call.enqueue(arguments)
             ids[place] = id
             local fields = {
                 'queue', job.queue, 'kind', job.kind, 'args', job.args, 'priority', job.priority,
-                'max_attempts', job.max_attempts, 'attempt', 1, 'created', text(now),
+                'max_attempts', job.max_attempts, 'version', job.version, 'attempt', 1, 'created', text(now),
             }
             local function also(name, value)
                 if value ~= nil then table.insert(fields, name) table.insert(fields, value) end
@@ -253,13 +253,14 @@ function call.claim(arguments)
     local jobs = { { tonumber(taken[2]) } }
     for i = 1, #taken, 2 do
         local id = tonumber(taken[i])
-        local job = redis_call('HMGET', job_key(id), 'kind', 'args', 'attempt', 'max_attempts', 'trace', 'created', 'expires')
+        local job = redis_call('HMGET', job_key(id), 'kind', 'args', 'attempt', 'max_attempts', 'version', 'trace', 'created', 'expires')
         redis_call('HSET', job_key(id), 'place', 'leased', 'token', token)
         redis_call('HSET', key('lease', token), text(id), job[3])
         local is_expired = 0
-        if job[7] and tonumber(job[7]) < now then is_expired = 1 end
+        if job[8] and tonumber(job[8]) < now then is_expired = 1 end
         table.insert(jobs, {
-            id, job[1], job[2], tonumber(job[3]), tonumber(job[4]), job[5], is_expired, math.max(0, now - tonumber(job[6])),
+            id, job[1], job[2], tonumber(job[3]), tonumber(job[4]), tonumber(job[5]), job[6], is_expired,
+            math.max(0, now - tonumber(job[7])),
         })
     end
     return jobs
@@ -319,8 +320,8 @@ function call.unfinished(arguments)
         local is_open = redis_call('HEXISTS', key('lease', one.token), text(id)) == 1
         if is_open and record(one.token, one.part) == 'new' and settle(one.token, id) then
             recorded = recorded + 1
-            if one.ending == 'retry' then
-                redis_call('HSET', job_key(id), 'attempt', one.attempt + 1)
+            if one.ending == 'retry' or one.ending == 'return' then
+                if one.ending == 'retry' then redis_call('HSET', job_key(id), 'attempt', one.attempt + 1) end
                 schedule(id, now + one.wait)
             elseif one.ending == 'dead' then
                 bury(id, one.why)
