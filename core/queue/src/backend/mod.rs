@@ -27,7 +27,7 @@ pub use crate::leased::Claimed;
 pub use memory::{Fsync, Memory};
 pub(crate) use postgres::Postgres;
 #[cfg(feature = "redis")]
-pub use redis::Redis;
+pub use self::redis::Redis;
 
 use crate::{
     Error, JobId, NewJob,

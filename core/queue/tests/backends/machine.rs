@@ -366,7 +366,8 @@ impl<'a> Machine<'a> {
         let mut known: Vec<Uuid> =
             self.lost.iter().filter(|(of, _)| *of == id).map(|(_, token)| *token).collect();
         self.lost.retain(|(of, _)| *of != id);
-        (strays.sort(), known.sort());
+        strays.sort();
+        known.sort();
         assert_eq!(strays, known);
         let expected: u64 = known.into_iter().map(|token| self.model.take_back(token, false)).sum();
         assert_eq!(self.world.backend().release(&strays).await.unwrap(), expected);

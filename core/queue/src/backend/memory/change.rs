@@ -77,26 +77,26 @@ impl State {
     /// Lets this happen again, as of the time that the state has.
     pub(super) fn again(&mut self, change: Change) {
         match change {
-            Change::Enqueue { jobs, edges } => drop(self.enqueue(&jobs, &edges)),
-            Change::Promote => drop(self.promote_due()),
+            Change::Enqueue { jobs, edges } => _ = self.enqueue(&jobs, &edges),
+            Change::Promote => _ = self.promote_due(),
             Change::Register { worker, lease_timeout } => {
                 self.register(worker, Duration::from_micros(lease_timeout.unsigned_abs()));
             }
-            Change::Dismiss { worker, why } => drop(self.dismiss(worker, &why)),
+            Change::Dismiss { worker, why } => _ = self.dismiss(worker, &why),
             Change::Claim { worker, token, queue, limit } => {
                 let queue: Arc<str> = queue.into();
-                drop(self.claim(Claim { worker, token, queue: &queue, limit, from: i64::MIN }));
+                _ = self.claim(Claim { worker, token, queue: &queue, limit, from: i64::MIN });
             }
             Change::GiveBack { token, part, jobs } => self.give_back(token, part, &jobs),
-            Change::TakeBack { tokens, jobs, why } => drop(self.take_back(&tokens, jobs, &why)),
-            Change::Complete(done) => drop(self.complete(&done)),
-            Change::End(all) => drop(self.end_unfinished(&all)),
-            Change::Progress { token, job, progress } => drop(self.tell_progress(token, job, &progress)),
-            Change::Cancel(job) => drop(self.cancel(job)),
-            Change::Pause(queue) => drop(self.pause(&queue)),
-            Change::Resume(queue) => drop(self.resume(&queue)),
-            Change::Replay(dead) => drop(self.replay(&dead)),
-            Change::Purge(dead) => drop(self.purge(&dead)),
+            Change::TakeBack { tokens, jobs, why } => _ = self.take_back(&tokens, jobs, &why),
+            Change::Complete(done) => _ = self.complete(&done),
+            Change::End(all) => _ = self.end_unfinished(&all),
+            Change::Progress { token, job, progress } => _ = self.tell_progress(token, job, &progress),
+            Change::Cancel(job) => _ = self.cancel(job),
+            Change::Pause(queue) => _ = self.pause(&queue),
+            Change::Resume(queue) => _ = self.resume(&queue),
+            Change::Replay(dead) => _ = self.replay(&dead),
+            Change::Purge(dead) => _ = self.purge(&dead),
         }
         self.changes.clear();
     }
