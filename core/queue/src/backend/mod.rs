@@ -23,11 +23,11 @@ use seaworthy_telemetry::metrics::Backlog;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;
 pub use crate::leased::Claimed;
 pub use memory::{Fsync, Memory};
 pub(crate) use postgres::Postgres;
-#[cfg(feature = "redis")]
-pub use self::redis::Redis;
 
 use crate::{
     Error, JobId, NewJob,

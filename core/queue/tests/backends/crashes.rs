@@ -58,7 +58,9 @@ async fn reopen(path: &Path, fsync: Fsync) -> Memory {
     loop {
         match Memory::open(path, fsync) {
             Ok(memory) => return memory,
-            Err(error) => assert!(Instant::now() < give_up && error.to_string().contains("another process"), "{error}"),
+            Err(error) => {
+                assert!(Instant::now() < give_up && error.to_string().contains("another process"), "{error}")
+            }
         }
         tokio::task::yield_now().await;
     }
