@@ -38,15 +38,26 @@ impl Measured {
 pub fn interleaved<const WAYS: usize>(
     names: [&'static str; WAYS],
     rounds: usize,
-    mut measure: impl FnMut(&'static str) -> f64,
+    measure: impl FnMut(&'static str) -> f64,
 ) -> [Measured; WAYS] {
+    let mut measured = in_turns(&names, rounds, measure).into_iter();
+    names.map(|_| measured.next().expect("each way was measured"))
+}
+
+/// As [`interleaved`], for as many ways as there are.
+pub fn in_turns(
+    names: &[&'static str],
+    rounds: usize,
+    mut measure: impl FnMut(&'static str) -> f64,
+) -> Vec<Measured> {
     for name in names {
         let _warm = measure(name);
     }
-    let mut measured = names.map(|name| Measured { name, results: Vec::new() });
+    let mut measured: Vec<Measured> =
+        names.iter().map(|name| Measured { name, results: Vec::new() }).collect();
     for round in 0..rounds {
-        for turn in 0..WAYS {
-            let way = &mut measured[(round + turn) % WAYS];
+        for turn in 0..names.len() {
+            let way = &mut measured[(round + turn) % names.len()];
             way.results.push(measure(way.name));
         }
     }

@@ -15,6 +15,7 @@
 
 mod interleaved;
 mod plain_queue;
+pub mod queues;
 pub mod registers;
 mod schema;
 
@@ -29,7 +30,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-pub use interleaved::{Measured, interleaved, micros};
+pub use interleaved::{Measured, in_turns, interleaved, micros};
 pub use plain_queue::PlainQueue;
 pub use schema::{TABLES, forty_tables};
 

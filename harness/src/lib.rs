@@ -85,7 +85,7 @@ pub use provider::{ProviderChoice, would_take};
 pub use readiness::Readiness;
 pub use replica::{Lag, Replica};
 pub use rows::{Redactor, Rows, RowsError};
-pub use run::{BoxError, Interrupt, News, Play, Played, Progress, Scenario, Voyage};
+pub use run::{BoxError, Interrupt, News, OwnFault, Play, Played, Progress, Scenario, Voyage};
 pub use schedule::{Cluster, Event, Imported, Manifest, Schedule, Storm};
 pub use seaworthy_fault_proxy::{Stream, Toxic};
 pub use seaworthy_harness_macros::test;

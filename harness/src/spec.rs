@@ -19,6 +19,7 @@ pub struct Postgres {
     pub(crate) port: Option<u16>,
     pub(crate) version: Option<String>,
     pub(crate) settings: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     pub(crate) replicas: Vec<String>,
     pub(crate) replica_of: Option<Link>,
 }
@@ -93,6 +94,12 @@ impl Postgres {
         settings: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         self.settings.extend(settings.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Sets an environment variable of the server's processes.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
         self
     }
 

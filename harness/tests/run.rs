@@ -87,6 +87,26 @@ async fn a_record_has_the_faults_the_operations_the_checks_and_what_was_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_scenarios_own_is_on_until_it_is_dropped() {
+    let faults = Schedule::quiet().fault(ms(50), ms(20), "redis", Fault::Down);
+    let scenario = on_redis(faults, |voyage| async move {
+        let first = voyage.own_fault("redis", "a transaction left open");
+        let second = voyage.own_fault("worker", "a clock that jumps");
+        voyage.faults().await?;
+        drop(first);
+        voyage.check(check::at_least("the one that was dropped is over", voyage.windows().len() as u64, 2));
+        drop(second);
+        Ok(())
+    });
+    let mut record = play().of(&scenario).await.unwrap().expect_held();
+    record.faults.sort_by(|one, other| one.fault.cmp(&other.fault));
+    let faults: Vec<_> = record.faults.iter().map(|window| (&*window.target, &*window.fault)).collect();
+    let own = [("worker", "a clock that jumps"), ("redis", "a transaction left open")];
+    assert_eq!(faults, [own[0], own[1], ("redis", "down")]);
+    assert!(record.faults[1].from < record.faults[2].from && record.faults[1].to >= record.faults[2].to);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_operation_and_every_fault_is_among_the_news() {
     let faults = Schedule::quiet().fault(ms(100), ms(50), "redis", Fault::Reset);
     let scenario = on_redis(faults, |voyage| ping(voyage, 50.0, ms(1_300)));

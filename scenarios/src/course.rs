@@ -56,6 +56,8 @@ pub(crate) struct Evidence {
     pub(crate) fulfilled_at: Vec<Duration>,
     /// Whether Postgres met a full disk, by its log.
     pub(crate) postgres_met_full_disk: bool,
+    /// How often workers said that they met it.
+    pub(crate) queue_met_full_disk: u64,
     /// Whether Postgres ran through without a restart.
     pub(crate) postgres_survived: bool,
 }

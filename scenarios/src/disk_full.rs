@@ -36,6 +36,11 @@ pub(crate) const COURSE: Course = Course {
                 met,
                 "time or more, its log says `No space left on device`",
             ),
+            exercised(
+                "the queue's workers met the full disk",
+                seen.queue_met_full_disk,
+                "times a worker could not do its work, or not record it",
+            ),
         ]
     },
 };

@@ -1,6 +1,6 @@
-//! The chaos scenarios of Seaworthy's core services, sailed by the shop.
+//! The chaos scenarios of Seaworthy's core services: those that the shop sails, and those that break the queue itself ([`QueueScenarios`]).
 //!
-//! Each scenario has faults that a seed gives, and says what has to have been exercised for its verdict to mean anything. What must hold is the
+//! Each scenario of the shop has faults that a seed gives, and says what has to have been exercised for its verdict to mean anything. What must hold is the
 //! same for all: real services, open-loop load, WebSocket watchers, and checks over what clients were told and what is true in the end.
 //!
 //! ```
@@ -16,6 +16,8 @@ mod disk_full;
 mod graceful_restart;
 mod orders;
 mod postgres_connection_loss;
+mod queue;
+pub mod records;
 mod redis_failure;
 mod regular;
 mod sail;
@@ -26,6 +28,7 @@ mod watcher;
 mod worker_crash;
 
 pub use course::Shop;
+pub use queue::{Flaw, Form, QueueScenarios};
 
 /// The examples of the documentation compile.
 #[cfg(doctest)]

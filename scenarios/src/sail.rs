@@ -43,6 +43,8 @@ const WATCHERS: usize = 4;
 const REST_LIMIT: Duration = Duration::from_secs(30);
 /// What the shop's supervisor says when a new process has taken over.
 const TAKEN_OVER: &str = "a new process serves";
+/// What Postgres says when its disk is full, and whoever hears it from Postgres.
+const FULL: &str = "No space left on device";
 /// A pause between two looks at the truth.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -95,7 +97,8 @@ pub(crate) async fn sail(shop: Shop, course: &Course, voyage: Voyage) -> Result<
         windows: voyage.windows(),
         fulfilled_at: seen.fulfilments.iter().map(|(_, ago)| history.now().saturating_sub(*ago)).collect(),
         postgres_survived: canary.still_lives().await,
-        postgres_met_full_disk: stack.postgres().said("No space left on device").await,
+        postgres_met_full_disk: stack.postgres().said(FULL).await,
+        queue_met_full_disk: met_full_disk(stack).await,
     };
     seen.check(&voyage);
     voyage.check(check::all_answered("every request is answered within its deadline", history, DEADLINE));
@@ -143,6 +146,17 @@ fn crew(app: App, stack: &Stack, bug: Option<Bug>) -> App {
         Some(bug) => app.env("SHOP_BUG", bug.name()),
         None => app,
     }
+}
+
+/// How often workers said that the disk kept them from doing their work or from recording it.
+async fn met_full_disk(stack: &Stack) -> u64 {
+    let mut lines = 0;
+    for number in 1..=WORKERS {
+        if let Ok(worker) = stack.service(&format!("worker-{number}")) {
+            lines += worker.lines(FULL).await.len() as u64;
+        }
+    }
+    lines
 }
 
 /// The orders that customers were told were placed.

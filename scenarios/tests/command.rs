@@ -74,6 +74,17 @@ fn wrong_usage_ends_with_2_and_says_what_there_is() {
 }
 
 #[test]
+fn the_queues_command_is_a_part_of_it_and_no_login_is_repeated() {
+    check(seaworthy(&["queue", "list"]).env_remove("DATABASE_URL"), 2, &["which database", "DATABASE_URL"]);
+    let away = "postgres://shop:hunter2@127.0.0.1:1/shop";
+    check(&mut seaworthy(&["queue", "watch", "--url", away]), 3, &["127.0.0.1:1/shop could not be reached"]);
+    let output = seaworthy(&["queue", "list", away]).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("'postgres://[hidden]@127.0.0.1:1/shop'") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn list_names_every_scenario_with_a_sentence() {
     let output = seaworthy(&["list"]).output().unwrap();
     assert!(output.status.success());

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// Each of our crates and those of our crates that it may depend on; the second list is for its tests alone.
-const FLOORS: [(&str, &[&str], &[&str]); 14] = [
+const FLOORS: [(&str, &[&str], &[&str]); 16] = [
     ("seaworthy-reports", &[], &[]),
     ("seaworthy-fault-proxy", &[], &[]),
-    ("seaworthy-factories", &[], &[]),
+    ("seaworthy-factories-derive", &[], &[]),
+    ("seaworthy-factories", &["seaworthy-factories-derive"], &["seaworthy-factories", "seaworthy-harness"]),
     ("seaworthy-harness-macros", &[], &[]),
     ("seaworthy-history", &["seaworthy-reports"], &[]),
     (
@@ -28,6 +29,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 14] = [
         &["seaworthy-errors", "seaworthy-telemetry"],
         &["seaworthy-harness", "seaworthy-factories"],
     ),
+    ("seaworthy-queue-command", &["seaworthy-telemetry", "seaworthy-queue"], &["seaworthy-harness"]),
     ("seaworthy", &["seaworthy-errors", "seaworthy-telemetry", "seaworthy-queue"], &[]),
     (
         "seaworthy-shop",
@@ -39,6 +41,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 14] = [
         &[
             "seaworthy-shop",
             "seaworthy-queue",
+            "seaworthy-queue-command",
             "seaworthy-errors",
             "seaworthy-telemetry",
             "seaworthy-command",
@@ -51,6 +54,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 14] = [
         "seaworthy-benches",
         &[
             "seaworthy-errors",
+            "seaworthy-factories",
             "seaworthy-queue",
             "seaworthy-harness",
             "seaworthy-history",

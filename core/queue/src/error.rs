@@ -73,6 +73,50 @@ pub enum Error {
         /// What was wanted.
         what: &'static str,
     },
+    /// A [`Limit`](crate::Limit)'s numbers make no sense.
+    #[error("the limit `{name}` can't be set: {why}")]
+    Limit {
+        /// What it is called.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A job is [limited by](crate::NewJob::limited_by) something that nobody has set.
+    #[error(
+        "there is no limit `{name}`: call `set_limit` before jobs are limited by it, or correct its name"
+    )]
+    NoSuchLimit {
+        /// What it would be called.
+        name: String,
+    },
+    /// A key of a job is too long to be indexed, or has a NUL character, which Postgres does not store.
+    #[error("the {what} of a `{kind}` job has more than {max} bytes or a NUL character: use a hash of it")]
+    Key {
+        /// The kind of job.
+        kind: String,
+        /// Which key.
+        what: &'static str,
+        /// How many bytes are allowed.
+        max: usize,
+    },
+    /// A job can't be both: which job runs, and when, would not be certain.
+    #[error("a `{kind}` job is {what}, and can't be {part} at the same time: let one of them go")]
+    Together {
+        /// The kind of job.
+        kind: String,
+        /// What it is.
+        what: &'static str,
+        /// What it can't be besides.
+        part: &'static str,
+    },
+    /// Jobs were to be added to a [`Batch`](crate::Batch) that has ended or was cancelled, or that is not there.
+    #[error(
+        "batch {batch} takes no more jobs: it has ended, was cancelled, or is not there; keep it open until all are added"
+    )]
+    BatchOver {
+        /// The batch.
+        batch: i64,
+    },
     /// The worker's lease on the job is gone: another worker has it, or will. Roll back; nothing was completed.
     #[error("the lease on job {job} is gone: the worker was taken for dead and the job went to another one")]
     Fenced {
@@ -196,10 +240,40 @@ codes! {
         remedy: "Push jobs after the commit, and make the work idempotent; or keep the queue in the application's own Postgres.",
     }
 
-    /// Schedules, lists of jobs and analytics were asked of a queue that is not in Postgres.
+    /// Schedules, lists of jobs, analytics, limits, batches or debounced jobs were asked of a queue that is not in Postgres.
     pub ONLY_POSTGRES = "QUEUE-0024", Unimplemented, "Only a queue in Postgres can do this" {
         example: "A program that has periodic jobs is started with a queue on Redis.",
         remedy: "Keep the queue in Postgres.",
+    }
+
+    /// A limit's numbers make no sense.
+    pub LIMIT = "QUEUE-0040", InvalidArgument, "The limit's numbers make no sense" {
+        example: "A limit of zero jobs at once is set, to stop them all.",
+        remedy: "Give it at least one job. To stop jobs, pause their queue or cancel them.",
+    }
+
+    /// A job is limited by something that nobody has set.
+    pub NO_SUCH_LIMIT = "QUEUE-0041", FailedPrecondition, "There is no such limit" {
+        example: "A job is limited by `strpie`, and the limit is called `stripe`.",
+        remedy: "Correct the name, or set the limit where the application starts, before jobs are enqueued.",
+    }
+
+    /// A key of a job is too long to be indexed, or has a NUL character, which Postgres does not store.
+    pub KEY = "QUEUE-0042", InvalidArgument, "A job's key can't be stored" {
+        example: "A job is unique by the whole text of a document.",
+        remedy: "Use a hash of it as the key.",
+    }
+
+    /// A job can't be both of two things.
+    pub TOGETHER = "QUEUE-0043", InvalidArgument, "A job can't be both of these" {
+        example: "A part of a batch is debounced, so that nobody could say when the batch is over.",
+        remedy: "Let one of them go, or enqueue the job from the handler of another one.",
+    }
+
+    /// Jobs were to be added to a batch that takes no more.
+    pub BATCH_OVER = "QUEUE-0044", FailedPrecondition, "The batch takes no more jobs" {
+        example: "A web request adds a job to a batch whose jobs have all ended meanwhile.",
+        remedy: "Keep the batch open until all jobs are added, or enqueue another batch.",
     }
 }
 
@@ -220,6 +294,11 @@ impl Error {
             Error::UniqueInFlow { .. } => &UNIQUE_IN_FLOW,
             Error::Cron(_) => &CRON,
             Error::OnlyPostgres { .. } => &ONLY_POSTGRES,
+            Error::Limit { .. } => &LIMIT,
+            Error::NoSuchLimit { .. } => &NO_SUCH_LIMIT,
+            Error::Key { .. } => &KEY,
+            Error::Together { .. } => &TOGETHER,
+            Error::BatchOver { .. } => &BATCH_OVER,
             Error::Dismissed { .. } => &DISMISSED,
             Error::NotTransactional { .. } => &NOT_TRANSACTIONAL,
         }

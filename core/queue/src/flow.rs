@@ -62,7 +62,7 @@ impl Flow {
     ///
     /// # Errors
     ///
-    /// [`Error::Cycle`] when jobs wait for each other; [`Error::UniqueInFlow`].
+    /// [`Error::Cycle`] when jobs wait for each other; [`Error::UniqueInFlow`]; [`Error::Together`] when one of them is debounced.
     pub fn check(&self) -> Result<(), Error> {
         self.edges().map(drop)
     }
@@ -72,6 +72,7 @@ impl Flow {
         if let Some(job) = self.jobs.iter().find(|job| job.unique.is_some()) {
             return Err(Error::UniqueInFlow { kind: job.kind.clone() });
         }
+        self.jobs.iter().try_for_each(|job| job.check_alone("a part of a flow"))?;
         let mut edges = self.edges.clone();
         edges.sort_unstable();
         edges.dedup();

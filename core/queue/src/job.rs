@@ -8,7 +8,7 @@ use std::{
 use seaworthy_telemetry::trace;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::Error;
+use crate::{Debounce, Error, limit::MAX_KEY, store::flag};
 
 /// A job's number, unique in its database and growing with time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,9 +99,18 @@ pub struct NewJob {
     /// Microseconds after it is enqueued.
     pub(crate) expires_in: Option<i64>,
     pub(crate) unique: Option<Unique>,
+    pub(crate) limit: Option<LimitedBy>,
+    pub(crate) debounce: Option<Debounce>,
     pub(crate) trace: Option<String>,
     /// Of the arguments.
     pub(crate) version: u8,
+}
+
+/// Of what a job takes its share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LimitedBy {
+    pub(crate) name: String,
+    pub(crate) key: String,
 }
 
 /// When a job may run at the earliest, in microseconds.
@@ -121,17 +130,34 @@ pub(crate) enum Start {
 pub struct Unique {
     pub(crate) key: String,
     pub(crate) period: Option<i64>,
+    pub(crate) while_waiting: bool,
 }
 
 impl Unique {
     /// One job with this key until it is over: completed, given up, cancelled or expired.
     pub fn while_unfinished(key: impl Into<String>) -> Self {
-        Unique { key: key.into(), period: None }
+        Unique { key: key.into(), period: None, while_waiting: false }
     }
 
     /// One job with this key in each period, which begins when one is enqueued; also when that one is over before.
     pub fn once_per(period: Duration, key: impl Into<String>) -> Self {
-        Unique { key: key.into(), period: Some(microseconds(period)) }
+        Unique { key: key.into(), period: Some(microseconds(period)), while_waiting: false }
+    }
+
+    /// One job with this key that no worker has taken yet. Another one can be enqueued while it runs, and while it waits to be tried again: what it has seen may have changed
+    /// since.
+    ///
+    /// Whoever is told that there is one already can rely on it that this one begins after his transaction has ended, and sees what that has written.
+    pub fn while_waiting(key: impl Into<String>) -> Self {
+        Unique { key: key.into(), period: None, while_waiting: true }
+    }
+
+    pub(crate) fn flags(&self) -> i16 {
+        match (self.period, self.while_waiting) {
+            (Some(_), _) => 0,
+            (None, false) => flag::UNIQUE,
+            (None, true) => flag::UNIQUE | flag::UNIQUE_WHILE_WAITING,
+        }
     }
 }
 
@@ -182,6 +208,8 @@ impl NewJob {
             start: Start::Now,
             expires_in: None,
             unique: None,
+            limit: None,
+            debounce: None,
             trace: trace::current().map(|context| context.child().to_carrier()),
             version: 1,
         })
@@ -231,10 +259,92 @@ impl NewJob {
         self
     }
 
+    /// Begins the job only when this [limit](crate::Limit) allows it, which has to [be there](crate::Queue::set_limit); each key has its own share. Limits without keys take an empty one.
+    /// A job has one limit, the last one.
+    ///
+    /// A slot is taken when the job is let through to the workers, and free when it is over or waits to be tried again. Jobs of a worker that died keep theirs until they
+    /// are rescued: they may still run. A worker that can't say that it lives stops its limited jobs before others begin them.
+    ///
+    /// ```
+    /// use seaworthy_queue::NewJob;
+    ///
+    /// let sync = NewJob::new("sync", &42)?.limited_by("customer", "42");
+    /// let charge = NewJob::new("charge", &4_711)?.limited_by("stripe", "");
+    /// # Ok::<(), seaworthy_queue::Error>(())
+    /// ```
+    pub fn limited_by(mut self, name: impl Into<String>, key: impl Into<String>) -> Self {
+        self.limit = Some(LimitedBy { name: name.into(), key: key.into() });
+        self
+    }
+
+    /// Enqueues the job once it is quiet around its key; see [`Debounce`]. Such a job is not unique besides, not a part of a flow or of a batch, and has no other time.
+    pub fn debounce(mut self, calm: Debounce) -> Self {
+        self.debounce = Some(calm);
+        self
+    }
+
     /// The unique key as it is stored.
     pub(crate) fn key(&self) -> Option<String> {
-        self.unique.as_ref().map(|unique| format!("{}:{}", self.kind, unique.key))
+        self.unique.as_ref().map(|unique| self.key_of(&unique.key))
     }
+
+    /// A key of jobs of this kind, as it is stored.
+    pub(crate) fn key_of(&self, key: &str) -> String {
+        format!("{}:{key}", self.kind)
+    }
+
+    /// Whether its enqueuing takes more than one statement.
+    pub(crate) fn is_special(&self) -> bool {
+        self.unique.is_some() || self.limit.is_some() || self.debounce.is_some()
+    }
+
+    /// Whether its keys can be stored.
+    pub(crate) fn check_keys(&self) -> Result<(), Error> {
+        let limit = self.limit.as_ref();
+        let keys = [
+            ("unique key", self.unique.as_ref().map(|unique| &unique.key)),
+            ("limit's key", limit.map(|limit| &limit.key)),
+            ("debounce key", self.debounce.as_ref().map(|calm| &calm.key)),
+        ];
+        for (what, key) in keys {
+            if key.is_some_and(|key| !is_storable(key)) {
+                return Err(Error::Key { kind: self.kind.clone(), what, max: MAX_KEY });
+            }
+        }
+        match limit {
+            // Such a name can't be that of a limit.
+            Some(limit) if !is_storable(&limit.name) => Err(Error::NoSuchLimit {
+                name: limit.name.chars().filter(|char| *char != '\0').take(64).collect(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is sure that this very job is enqueued at once, as a part of something has to be.
+    pub(crate) fn check_alone(&self, part: &'static str) -> Result<(), Error> {
+        let what = match (&self.unique, &self.debounce) {
+            (Some(_), _) => "unique",
+            (None, Some(_)) => "debounced",
+            (None, None) => return Ok(()),
+        };
+        Err(Error::Together { kind: self.kind.clone(), what, part })
+    }
+
+    /// Whether it can be a draft that something else enqueues.
+    pub(crate) fn check_draft(&self, part: &'static str) -> Result<(), Error> {
+        let wrong = |what| Err(Error::Together { kind: self.kind.clone(), what, part });
+        match (&self.unique, &self.debounce, self.start) {
+            (Some(_), _, _) => wrong("unique"),
+            (_, Some(_), _) if part != "debounced" => wrong("debounced"),
+            (_, _, Start::In(_) | Start::At(_)) => wrong("scheduled"),
+            _ => self.check_keys(),
+        }
+    }
+}
+
+/// Whether Postgres can store and index a key.
+pub(crate) fn is_storable(key: &str) -> bool {
+    key.len() <= MAX_KEY && !key.contains('\0')
 }
 
 /// Whole microseconds; a century at most, so that it can be added to a time.

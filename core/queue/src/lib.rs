@@ -1,6 +1,6 @@
 //! A job queue on Postgres: enqueue in your own transaction, run at least once, take effect exactly once.
 //!
-//! - A job is enqueued **inside the caller's transaction**: it exists if and only if what it belongs to does. Thousands are copied.
+//! - A job is enqueued **inside the caller's transaction**: it exists if and only if what it belongs to does. Thousands take one statement.
 //! - It may run [later](NewJob::run_in), [not too late](NewJob::expires_in), [once at a time](Unique), before [less urgent](NewJob::priority) ones, and after
 //!   [others](Flow). It can be [cancelled](Queue::cancel), also while it runs, tell its [progress](LeasedJob::progress), and leave a [result](LeasedJob::done_with).
 //! - Workers claim jobs in batches under a lease. A worker that dies is noticed by its missing heartbeats, and
@@ -12,6 +12,9 @@
 //! - Operators [list](Queue::jobs) jobs, read a job's whole [story](Queue::job), and [see](Queue::analytics) what happened; a worker has a [health check](RunningWorker::check), may [scale](Worker::scale) itself, and a
 //!   queue says how many workers it [wants](Queue::demand).
 //! - Failed jobs are retried after a [`Backoff`], and end as dead letters, which can be [replayed](Queue::replay) or [purged](Queue::purge).
+//! - Of what can't be had without end, a [`Limit`] lets so many jobs through at once, and so many in some time, [for each key](NewJob::limited_by) and over all workers. A [`Batch`] knows how far its jobs
+//!   are, and what is to be done when they are over. A [`Debounce`]d job waits until it is quiet around its key.
+//! - Failed jobs are retried after a [`Backoff`], which may depend on their [kind](Worker::backoff_of) and on the [error](Backoff::when), and end as dead letters, which can be [replayed](Queue::replay) or [purged](Queue::purge).
 //!
 //! ```no_run
 //! use seaworthy_queue::{NewJob, Queue, Worker};
@@ -49,7 +52,7 @@
 //! # The data model on Postgres
 //!
 //! Everything lives in the schema `seaworthy_queue`. A `job` row never changes. `ready` holds what can be
-//! claimed, `scheduled` what becomes ready later, `blocked` what waits for other jobs, `dead_letter` what was given up. A claim moves a batch of rows
+//! claimed, `scheduled` what becomes ready later, `blocked` what waits for other jobs, `gated` what waits for a limit, `draft` what is not a job yet, `dead_letter` what was given up. A claim moves a batch of rows
 //! from `ready` into one `lease_batch` row, whose random token is the fence; what became of the batch's jobs is
 //! appended to `done_batch`. Heartbeats touch only the worker's own row.
 //!
@@ -59,14 +62,18 @@
 mod analytics;
 pub mod backend;
 mod backoff;
+mod batch;
 mod connections;
 mod cron;
+mod debounce;
 pub mod error;
 mod failure;
+mod failures;
 mod flow;
 mod job;
 mod leased;
 mod leases;
+mod limit;
 mod listing;
 mod notifier;
 mod queue;
@@ -78,12 +85,16 @@ mod worker;
 
 pub use analytics::{Analytics, Capacity, Demand, KindAnalytics, Quantiles};
 pub use backoff::Backoff;
+pub use batch::{Batch, BatchId, BatchProgress};
 pub use cron::{Cron, CronError};
+pub use debounce::Debounce;
 pub use error::{CODES, Error};
 pub use failure::Failure;
+pub use failures::FailedAttempt;
 pub use flow::{Flow, Step};
 pub use job::{Job, JobId, NewJob, Unique};
 pub use leased::{Done, LeasedJob};
+pub use limit::{AtLimit, Limit};
 pub use listing::{Attempt, JobFilter, JobPage, JobState, JobStory, JobSummary, QueueInfo, WorkerInfo};
 pub use queue::{Cancelled, DeadLetter, Enqueued, Progress, Queue, Stats};
 pub use retention::Retention;

@@ -16,6 +16,8 @@ pub enum JobState {
     Scheduled,
     /// It waits for other jobs.
     Blocked,
+    /// It waits until a [`Limit`](crate::Limit) lets it through.
+    Limited,
     /// A worker has it.
     Running,
     /// It is done.
@@ -28,16 +30,17 @@ pub enum JobState {
     Dead,
     /// It was given up, and its dead letter was purged or replayed.
     Purged,
-    /// It is in none of these places; its end may have been forgotten, or it waits for something that was added later.
+    /// It is in none of these places; its end may have been forgotten, or it changed its place just then.
     Elsewhere,
 }
 
 impl JobState {
     /// All of them.
-    pub const ALL: [JobState; 10] = [
+    pub const ALL: [JobState; 11] = [
         JobState::Ready,
         JobState::Scheduled,
         JobState::Blocked,
+        JobState::Limited,
         JobState::Running,
         JobState::Completed,
         JobState::Cancelled,
@@ -53,6 +56,7 @@ impl JobState {
             JobState::Ready => "ready",
             JobState::Scheduled => "scheduled",
             JobState::Blocked => "blocked",
+            JobState::Limited => "limited",
             JobState::Running => "running",
             JobState::Completed => "completed",
             JobState::Cancelled => "cancelled",
@@ -168,6 +172,10 @@ pub struct JobSummary {
     pub created_at: SystemTime,
     /// When a scheduled job becomes ready.
     pub run_at: Option<SystemTime>,
+    /// How its arguments begin, as JSON: 200 characters at most.
+    pub args_start: String,
+    /// Of a dead letter: when it was given up, and why.
+    pub given_up: Option<(SystemTime, String)>,
 }
 
 /// Everything about one job.
@@ -232,6 +240,8 @@ pub struct QueueInfo {
     pub ready: u64,
     /// Jobs that wait for their time, of the next 10,000 of all queues.
     pub scheduled: u64,
+    /// Jobs that wait until a limit lets them through, of 10,000 of all queues.
+    pub limited: u64,
     /// Dead letters, of the newest 10,000 of all queues.
     pub dead: u64,
     /// For how long the oldest job that can be claimed could have been.

@@ -15,6 +15,9 @@ create table seaworthy_queue.schedule (
     expires_in bigint,
     unique_key text,
     unique_period bigint,
+    unique_while_waiting boolean not null,
+    limit_name text,
+    limit_key text,
     version smallint not null,
     paused_at timestamptz,
     -- The first occurrence that was not enqueued yet: who enqueues it moves this on in the same transaction.

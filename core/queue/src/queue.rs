@@ -25,8 +25,10 @@ pub struct Queue {
 pub struct Stats {
     /// Jobs that can be claimed now.
     pub ready: i64,
-    /// Jobs that wait for their time, retries included.
+    /// Jobs that wait for their time, or until it is quiet; retries included.
     pub scheduled: i64,
+    /// Jobs that wait until a limit lets them through.
+    pub limited: i64,
     /// Jobs that wait for others.
     pub blocked: i64,
     /// Jobs that a worker has.
@@ -169,6 +171,7 @@ impl Queue {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        backend::check(&*self.backend, jobs)?;
         let enqueued = self.backend.enqueue(jobs, edges).await?;
         self.count(jobs);
         jobs.iter()
@@ -312,7 +315,8 @@ impl Queue {
         self.backend.rescue_expired().await
     }
 
-    /// Makes scheduled jobs that are due ready, and says how many.
+    /// Makes ready what can run by now, and says how many jobs that were: scheduled ones that are due, limited ones that can be let through, debounced ones around which it is quiet, and what
+    /// waited for the end of batches. Workers do this themselves; an application without one can call it.
     ///
     /// # Errors
     ///

@@ -43,7 +43,7 @@ impl Queue {
         Ok(enqueued[0])
     }
 
-    /// Enqueues many jobs in the caller's transaction; the numbers come in the jobs' order. Many take few statements, and thousands are copied.
+    /// Enqueues many jobs in the caller's transaction; the numbers come in the jobs' order. Many take one statement.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl LeasedJob {
 }
 
 /// Only what is in the same database as the caller's rows can be written together with them. Elsewhere, this is to be called instead.
-fn needs_transactions(backend: &dyn Backend, instead: &'static str) -> Result<(), Error> {
+pub(crate) fn needs_transactions(backend: &dyn Backend, instead: &'static str) -> Result<(), Error> {
     if backend.is_transactional() {
         return Ok(());
     }

@@ -32,6 +32,7 @@ use std::{ffi::OsString, future::Future, process::ExitCode};
 use clap::{Parser, Subcommand};
 use seaworthy_harness::{ProviderChoice, Scenario};
 
+use exit::without_logins;
 pub use exit::{Exit, environment, usage};
 
 /// Prove that a service is seaworthy before it sails: real services, real faults, a report.
@@ -72,15 +73,19 @@ pub fn main(scenarios: impl IntoIterator<Item = Scenario>) -> ExitCode {
 }
 
 /// Reads arguments and does what they say, on a runtime of its own. Ctrl-C ends what does not end by itself, its services too.
-pub fn run<P: Parser, F: Future<Output = Exit>>(
+pub fn run<P: Parser, F: Future<Output: Into<ExitCode>>>(
     args: impl IntoIterator<Item = OsString>,
     execute: impl FnOnce(P) -> F,
 ) -> ExitCode {
     let line = match P::try_parse_from(args) {
         Ok(line) => line,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Held.into() };
+            if !error.use_stderr() {
+                let _ = error.print();
+                return Exit::Held.into();
+            }
+            eprint!("{}", without_logins(&error.render().to_string()));
+            return Exit::Usage.into();
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

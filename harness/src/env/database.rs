@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use sqlx::{
-    PgPool,
+    Acquire, PgPool, Postgres as Driver, Transaction,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::timeout;
@@ -171,7 +173,23 @@ fn pool(env: &Env, service: &Service) -> Result<PgPool, Error> {
     let name: String = env.name().chars().filter(char::is_ascii).collect();
     let name = &name[name.len().saturating_sub(63)..];
     let pool = PgPoolOptions::new().max_connections(env.inner.settings.connections).acquire_timeout(ACQUIRE);
-    Ok(pool.connect_lazy_with(options.application_name(name)))
+    // Whoever makes random values for the test's database finds its seed there, as factories do.
+    let options = options.application_name(name).options([("seaworthy.seed", env.seed())]);
+    Ok(pool.connect_lazy_with(options))
+}
+
+/// So that `&db` goes where a pool does.
+impl<'c> Acquire<'c> for &Database {
+    type Database = Driver;
+    type Connection = PoolConnection<Driver>;
+
+    fn acquire(self) -> BoxFuture<'c, sqlx::Result<PoolConnection<Driver>>> {
+        Box::pin(self.inner.pool.acquire())
+    }
+
+    fn begin(self) -> BoxFuture<'c, sqlx::Result<Transaction<'c, Driver>>> {
+        Acquire::begin(&self.inner.pool)
+    }
 }
 
 impl Deref for Database {

@@ -192,6 +192,9 @@ impl Docker {
             .with_env_var("POSTGRES_INITDB_ARGS", "--no-sync")
             .with_env_var("POSTGRES_INITDB_WALDIR", "/pgwal")
             .with_env_var("PGDATA", format!("{DISK}/data"));
+        for (name, value) in &spec.env {
+            request = request.with_env_var(name, value);
+        }
         if let Some(mib) = spec.disk_limit_mib {
             request = request.with_mount(Mount::tmpfs_mount(DISK).with_size(&format!("{mib}m")));
         }
@@ -214,12 +217,15 @@ impl Docker {
         let listen = ["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")].map(str::to_owned);
         let command = script.map(str::to_owned).into_iter().chain(listen).chain(spec.parameters());
         let (repository, tag) = split(image_name);
-        let request = GenericImage::new(repository, tag)
+        let mut request = GenericImage::new(repository, tag)
             .with_entrypoint("sh")
             .with_network("host")
             .with_cmd(command)
             .with_env_var("PGPASSWORD", &link.login.password)
             .with_env_var("PGDATA", format!("{DISK}/data"));
+        for (name, value) in &spec.env {
+            request = request.with_env_var(name, value);
+        }
         Ok(Container { port: Some(port), login: link.login.clone(), ..self.run(site, name, request).await? })
     }
 

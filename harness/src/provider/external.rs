@@ -91,6 +91,9 @@ impl Provider for External {
             {
                 Err(unsupported("a setting of the server", name))
             }
+            Spec::Postgres(Postgres { env, .. }) if !env.is_empty() => {
+                Err(unsupported("an environment variable of the server", name))
+            }
             Spec::Postgres(Postgres { version, .. }) => {
                 if version.is_some() {
                     let said = version_of_postgres(&self.postgres, name).await?;

@@ -52,4 +52,4 @@ pub use interrupt::Interrupt;
 pub use news::{News, Progress};
 pub use play::{Play, Played};
 pub use scenario::{BoxError, Scenario};
-pub use voyage::Voyage;
+pub use voyage::{OwnFault, Voyage};

@@ -33,7 +33,9 @@ struct Inner {
 pub(super) struct Seen {
     pub(super) phase: String,
     pub(super) phase_ends: Option<Duration>,
-    /// The faults that are on, by their place in the schedule, with when they began.
+    /// How many faults the scenario has made happen by itself.
+    own_faults: usize,
+    /// The faults that are on, by their place in the schedule, with when they began; those of the scenario itself come after.
     on: BTreeMap<usize, (FaultWindow, String)>,
     pub(super) windows: Vec<FaultWindow>,
     pub(super) checks: Vec<Check>,
@@ -148,9 +150,25 @@ impl Voyage {
         }
         let changed = |event: &crate::Event, begins: bool| {
             let place = schedule.events.iter().position(|other| ptr::eq(other, event)).unwrap_or_default();
-            if begins { self.began(place, event, history.now()) } else { self.healed(place, history.now()) }
+            if begins {
+                self.began(place, event.target.clone(), event.fault.name().to_owned());
+            } else {
+                self.healed(place, history.now());
+            }
         };
         schedule.play(self.stack(), history, changed).await.map(drop)
+    }
+
+    /// Notes a fault that the scenario makes happen by itself, beyond those of its schedule: it is on, in the report and for those who watch,
+    /// until what this returns is dropped.
+    pub fn own_fault(&self, target: impl Into<String>, fault: impl Into<String>) -> OwnFault {
+        let place = {
+            let mut seen = self.seen();
+            seen.own_faults += 1;
+            self.inner.schedule.events.len() + seen.own_faults - 1
+        };
+        self.began(place, target.into(), fault.into());
+        OwnFault { voyage: self.clone(), place }
     }
 
     /// When each fault was on, of those that are healed.
@@ -198,8 +216,8 @@ impl Voyage {
         }
     }
 
-    fn began(&self, place: usize, event: &crate::Event, at: Duration) {
-        let (target, fault) = (event.target.clone(), event.fault.name().to_owned());
+    fn began(&self, place: usize, target: String, fault: String) {
+        let at = self.history().now();
         let window = FaultWindow { target, fault, from: at, to: at };
         self.tell(News::FaultBegan { number: place, window: window.clone() });
         let name = format!("{} {}", window.target, window.fault);
@@ -252,6 +270,20 @@ impl Voyage {
             Ok(inner) => Ok(inner.stack.into_inner()),
             Err(inner) => Err(Voyage { inner }),
         }
+    }
+}
+
+/// A fault of the scenario's own that is on.
+#[derive(Debug)]
+#[must_use = "the fault is noted as healed when this is dropped"]
+pub struct OwnFault {
+    voyage: Voyage,
+    place: usize,
+}
+
+impl Drop for OwnFault {
+    fn drop(&mut self) {
+        self.voyage.healed(self.place, self.voyage.history().now());
     }
 }
 

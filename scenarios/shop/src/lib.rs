@@ -29,3 +29,4 @@ mod telemetry;
 
 pub use bug::Bug;
 pub use command::{Shop, run_command};
+pub use schema::migrate;

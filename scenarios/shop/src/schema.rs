@@ -7,7 +7,11 @@ use sqlx::{
 };
 
 /// Creates the shop's and the queue's tables, or brings them up to date. Safe from many processes at once.
-pub(crate) async fn migrate(pool: &PgPool) -> Result<(), seaworthy_queue::Error> {
+///
+/// # Errors
+///
+/// When the database can't be reached, or refuses a migration.
+pub async fn migrate(pool: &PgPool) -> Result<(), seaworthy_queue::Error> {
     let sql = include_str!("schema.sql").into_sql_str();
     let mut migrator =
         Migrator::with_migrations(vec![Migration::new(1, "shop".into(), MigrationType::Simple, sql, false)]);

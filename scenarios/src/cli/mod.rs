@@ -1,13 +1,15 @@
-//! The `seaworthy` command: that of [`seaworthy_command`], with the shop's scenarios, and `up`.
+//! The `seaworthy` command: that of [`seaworthy_command`], with the scenarios of the shop and of the queue, `up`, `queue` and `seed`.
 
+mod seed;
 mod up;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use seaworthy_command::{environment, until_interrupted};
+use seaworthy_queue_command::QueueCommand;
 
-use crate::Shop;
+use crate::{Form, QueueScenarios, Shop, queue::run_worker};
 
 /// Prove that a service is seaworthy before it sails: real services, real faults, a report.
 #[derive(Debug, Parser)]
@@ -23,16 +25,26 @@ enum Command {
     Any(seaworthy_command::Command),
     /// Start Postgres and Redis, print their URLs, and hold them until Ctrl-C.
     Up(up::Up),
+    /// Look after the jobs of a queue: list them, try them again, cancel them, pause queues and schedules, watch.
+    Queue(QueueCommand),
+    /// Fill the tables of the shop, or of its queue, with realistic records.
+    Seed(seed::Fill),
 }
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    // The shop is built in, so that one program is enough to play scenarios; it is no command for people.
-    if args.get(1).is_some_and(|command| command == "shop") {
+    // The shop and the queue's worker are built in, so that one program is enough to play scenarios; they are no commands for people.
+    let built_in = args
+        .get(1)
+        .and_then(|command| command.to_str())
+        .filter(|name| ["shop", "queue-worker"].contains(name));
+    if let Some(name) = built_in.map(str::to_owned) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let args = args.into_iter().skip(1);
         return match runtime {
-            Ok(runtime) => runtime.block_on(seaworthy_shop::run_command(args.into_iter().skip(1))),
+            Ok(runtime) if name == "shop" => runtime.block_on(seaworthy_shop::run_command(args)),
+            Ok(runtime) => runtime.block_on(run_worker(args)),
             Err(error) => environment(&format!("no runtime could be started: {error}")).into(),
         };
     }
@@ -42,8 +54,13 @@ pub fn main() -> ExitCode {
     };
     seaworthy_command::run(args, |line: Seaworthy| async move {
         match line.command {
-            Command::Any(command) => command.execute(&Shop::new(program).scenarios()).await,
-            Command::Up(up) => until_interrupted(up.execute(program)).await,
+            Command::Any(command) => {
+                let queue = QueueScenarios::new(&program).form(Form::from_env());
+                command.execute(&[Shop::new(program).scenarios(), queue.scenarios()].concat()).await.into()
+            }
+            Command::Up(up) => until_interrupted(up.execute(program)).await.into(),
+            Command::Queue(queue) => ExitCode::from(queue.execute().await),
+            Command::Seed(fill) => until_interrupted(fill.execute()).await.into(),
         }
     })
 }

@@ -11,6 +11,7 @@
 //! - **The clock is the storage's**: clocks of workers and producers don't matter.
 //! - **A call ends**: with an answer or an error, within the back end's deadline. After an error it may have happened or not.
 
+mod coordination;
 mod memory;
 mod postgres;
 #[cfg(feature = "redis")]
@@ -26,6 +27,8 @@ use uuid::Uuid;
 #[cfg(feature = "redis")]
 pub use self::redis::Redis;
 pub use crate::leased::Claimed;
+pub use coordination::Coordination;
+pub(crate) use coordination::{check, coordination};
 pub use memory::{Fsync, Memory};
 pub(crate) use postgres::Postgres;
 
@@ -44,6 +47,11 @@ pub trait Backend: fmt::Debug + Any + Send + Sync {
     /// Whether jobs can be enqueued and completed in the caller's own Postgres transactions: what is kept in another place can't become true together with them.
     fn is_transactional(&self) -> bool {
         false
+    }
+
+    /// Limits and batches, where there are some. Jobs that are limited or debounced come only to a back end that has them.
+    fn coordination(&self) -> Option<&dyn Coordination> {
+        None
     }
 
     /// The same storage for one worker, through connections of its own, on which a call takes this long at most: what handlers do to the application's connections can't keep the worker
@@ -122,7 +130,7 @@ pub trait Backend: fmt::Debug + Any + Send + Sync {
 
     // ── Upkeep, which every worker does ──
 
-    /// Makes scheduled jobs that are due ready, and says how many: some thousand at most.
+    /// Makes ready what can run by now, and says how many jobs that were, some thousand at most: scheduled jobs that are due, and what [coordination](Self::coordination) makes possible.
     async fn promote_due(&self) -> Result<u64, Error>;
 
     /// Returns the jobs of workers whose heartbeats stopped, forgets those workers, and says how many jobs that were.

@@ -11,7 +11,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{Backend, Claim, Claimed, ClaimedBatch, Completed, Listener, Unfinished};
+use super::{Backend, Claim, Claimed, ClaimedBatch, Completed, Coordination, Listener, Unfinished};
 use crate::{
     Error, JobId, NewJob,
     connections::Connections,
@@ -23,15 +23,13 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Connections of a worker: for a claim, two for what is recorded, two for its upkeep, one for what it does as the leader or to scale itself, and one that listens.
 const OF_A_WORKER: u32 = 7;
-/// The channel of notifications, whose messages are names of queues.
-const CHANNEL: &str = "seaworthy_queue";
 
 /// A queue's tables, and the connections to them.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     /// The application's.
     pool: PgPool,
-    db: Connections,
+    pub(super) db: Connections,
 }
 
 impl Postgres {
@@ -66,8 +64,8 @@ impl Postgres {
     async fn push(&self, jobs: &[NewJob], edges: &[(usize, usize)]) -> Result<Vec<Enqueued>, Error> {
         let mut held = self.db.acquire().await?;
         let enqueued = match jobs {
-            // One that is not unique takes one statement, which commits by itself.
-            [job] if job.unique.is_none() => store::enqueue(&mut held, jobs, &[0], &[0]).await?,
+            // A plain one takes one statement, which commits by itself.
+            [job] if !job.is_special() => store::enqueue(&mut held, jobs, &[0], &[0]).await?,
             _ => {
                 let mut tx = held.begin().await?;
                 let enqueued = store::enqueue_flow(&mut tx, jobs, edges).await?;
@@ -76,6 +74,9 @@ impl Postgres {
             }
         };
         held.release();
+        if jobs.iter().any(|job| job.limit.is_some()) {
+            store::advance_after(&self.db, store::flag::LIMITED).await;
+        }
         Ok(enqueued)
     }
 }
@@ -88,6 +89,10 @@ impl Backend for Postgres {
 
     fn is_transactional(&self) -> bool {
         true
+    }
+
+    fn coordination(&self) -> Option<&dyn Coordination> {
+        Some(self)
     }
 
     fn for_worker(&self, deadline: Duration) -> Arc<dyn Backend> {
@@ -112,17 +117,7 @@ impl Backend for Postgres {
     }
 
     async fn notify(&self, queues: &[String]) -> Result<(), Error> {
-        let notify = async {
-            let mut held = self.db.acquire().await?;
-            sqlx::query("select pg_notify($1, queue) from unnest($2::text[]) as queue")
-                .bind(CHANNEL)
-                .bind(queues)
-                .execute(&mut *held)
-                .await?;
-            held.release();
-            Ok(())
-        };
-        self.db.within(notify).await
+        self.db.within(store::notify(&self.db, queues)).await
     }
 
     async fn register_worker(&self, worker: Uuid, lease_timeout: Duration) -> Result<(), Error> {
@@ -144,7 +139,7 @@ impl Backend for Postgres {
     async fn listen(&self) -> Result<Box<dyn Listener>, Error> {
         let listen = async {
             let mut listener = self.db.listener().await?;
-            listener.listen(CHANNEL).await?;
+            listener.listen(store::CHANNEL).await?;
             Ok(Box::new(listener) as Box<dyn Listener>)
         };
         self.db.within(listen).await

@@ -16,6 +16,9 @@ pub(crate) async fn backlog(db: &Connections, queue: &str) -> Result<Backlog, Er
             (select count(*) from (
                 select from seaworthy_queue.scheduled join seaworthy_queue.job using (id) where queue = $1 limit 10000
             ) few) as scheduled,
+            (select count(*) from (
+                select from seaworthy_queue.gated join seaworthy_queue.job using (id) where queue = $1 limit 10000
+            ) few) as limited,
             (select coalesce(sum(cardinality(job_ids)), 0)::bigint from seaworthy_queue.lease_batch) as leased,
             (select count(*) from (
                 select from seaworthy_queue.dead_letter join seaworthy_queue.job using (id) where queue = $1 limit 10000
@@ -33,6 +36,7 @@ pub(crate) async fn backlog(db: &Connections, queue: &str) -> Result<Backlog, Er
     Ok(Backlog {
         ready: count("ready")?,
         scheduled: count("scheduled")?,
+        limited: count("limited")?,
         leased: count("leased")?,
         dead: count("dead")?,
         oldest: Duration::try_from_secs_f64(oldest.unwrap_or(0.0)).unwrap_or_default(),
@@ -47,7 +51,8 @@ pub(crate) async fn stats(db: &Connections) -> Result<Stats, Error> {
         )
         select
             (select count(*) from seaworthy_queue.ready) as ready,
-            (select count(*) from seaworthy_queue.scheduled) as scheduled,
+            (select count(*) from seaworthy_queue.scheduled) + (select count(*) from seaworthy_queue.debounce) as scheduled,
+            (select count(*) from seaworthy_queue.gated) as limited,
             (select count(*) from seaworthy_queue.blocked) as blocked,
             (select count(*) from seaworthy_queue.lease_batch l, unnest(l.job_ids) job where not exists (
                 select from seaworthy_queue.done_batch d where d.token = l.token and job = any(d.job_ids)
@@ -64,6 +69,7 @@ pub(crate) async fn stats(db: &Connections) -> Result<Stats, Error> {
     Ok(Stats {
         ready: row.try_get("ready")?,
         scheduled: row.try_get("scheduled")?,
+        limited: row.try_get("limited")?,
         blocked: row.try_get("blocked")?,
         leased: row.try_get("leased")?,
         completed: row.try_get("completed")?,

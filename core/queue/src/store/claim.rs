@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row, postgres::types::PgInterval};
 
-use super::flag;
+use super::{begin::begin, flag};
 use crate::{
     Error, JobId,
     backend::{Claim, Claimed, ClaimedBatch},
@@ -13,6 +13,9 @@ use crate::{
 
 /// Claims jobs under this new token, and says the rank of the first. The foreign key to the worker's row is the fence against a worker
 /// that was given up: its claim fails.
+///
+/// A claim does not wait for the disk. When the server crashes, one that was not written yet has never been: its jobs are in `ready`, and whoever runs them under the token that is gone is fenced. A
+/// completion waits, and whatever it builds on is written with it.
 pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<ClaimedBatch, Error> {
     // The limit is a literal, since as a parameter it makes Postgres plan for a large share of the table.
     let statement = format!(
@@ -25,11 +28,12 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<ClaimedB
             returning id, rank, attempt
         ), lease as (
             insert into seaworthy_queue.lease_batch (token, worker, job_ids, attempts)
-            select $2, $3, array_agg(id order by rank, id), array_agg(attempt order by rank, id) from taken having count(*) > 0
+            select $2, $3, array_agg(id order by rank, id), array_agg(attempt order by rank, id) from taken
+            having count(*) > 0 and set_config('synchronous_commit', 'off', true) is not null
         )
         select id, kind, args::text as args, attempt, max_attempts, flags, trace, rank,
             coalesce(expires_at < clock_timestamp(), false) as is_expired,
-            extract(epoch from clock_timestamp() - created_at)::float8 as age
+            clock_timestamp() - created_at as age
         from taken join seaworthy_queue.job using (id) order by rank, id",
         claim.limit
     );
@@ -47,7 +51,6 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<ClaimedB
             }
             error => error.into(),
         })?;
-    held.release();
     let first_rank = rows.first().map(|row| row.try_get("rank")).transpose()?;
     let mut jobs = Vec::with_capacity(rows.len());
     for (row, place) in rows.iter().zip(0..) {
@@ -62,10 +65,20 @@ pub(crate) async fn claim(db: &Connections, claim: Claim<'_>) -> Result<ClaimedB
             version: flag::version(row.try_get("flags")?),
             is_expired: row.try_get("is_expired")?,
             trace: row.try_get("trace")?,
-            age: Duration::try_from_secs_f64(row.try_get("age")?).unwrap_or_default(),
+            age: since(row.try_get("age")?),
             token: claim.token,
             place,
         });
     }
+    if jobs.iter().any(|job| job.flags & flag::AT_BEGIN != 0) {
+        begin(&mut held, &mut jobs).await?;
+    }
+    held.release();
     Ok(ClaimedBatch { jobs, first_rank })
+}
+
+/// The difference of two times, which Postgres gives in days and microseconds; nothing when it is negative.
+fn since(age: PgInterval) -> Duration {
+    const DAY: i64 = 86_400_000_000;
+    Duration::from_micros(u64::try_from(i64::from(age.days) * DAY + age.microseconds).unwrap_or_default())
 }

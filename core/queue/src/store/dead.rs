@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, Row, postgres::PgRow};
 
-use super::flag;
+use super::{flag, gate};
 use crate::{Error, JobId, connections::Connections, queue::DeadLetter};
 
 /// The newest of a kind, or of all kinds.
@@ -34,7 +34,7 @@ pub(crate) async fn dead_letters(
     Ok(letters)
 }
 
-/// Enqueues new jobs in the place of these dead letters. What waited for the old ones waits for the new ones.
+/// Enqueues new jobs in the place of these dead letters. What waited for the old ones waits for the new ones; batches have counted the old ones, and have no part in the new ones.
 pub(crate) async fn replay(db: &Connections, dead: &[JobId]) -> Result<Vec<(JobId, JobId)>, Error> {
     let mut held = db.acquire().await?;
     let mut tx = held.begin().await?;
@@ -49,19 +49,24 @@ pub(crate) async fn replay(db: &Connections, dead: &[JobId]) -> Result<Vec<(JobI
             insert into seaworthy_queue.job (id, queue, kind, args, priority, max_attempts, flags, trace, replay_of)
             select numbered.id, queue, kind, args, priority, max_attempts, flags & $2, trace, old
             from numbered join seaworthy_queue.job on job.id = old
-            returning id, queue, priority, created_at
+            returning id, queue, priority, created_at, flags
+        ), belonging as (
+            insert into seaworthy_queue.belonging (id, limit_name, limit_key)
+            select numbered.id, limit_name, limit_key from numbered join seaworthy_queue.belonging on belonging.id = old where limit_name is not null
         ), ready as (
             insert into seaworthy_queue.ready (queue, rank, id, attempt)
-            select queue, seaworthy_queue.rank(created_at, priority), id, 1 from again
+            select queue, seaworthy_queue.rank(created_at, priority), id, 1 from again where flags & 4 = 0
         ), edge as (
             update seaworthy_queue.dependency set parent = numbered.id from numbered where parent = old
         )
         select old, id from numbered order by id",
     )
     .bind(dead.iter().map(|id| id.0).collect::<Vec<_>>())
-    .bind(flag::CHILDREN | flag::VERSION)
+    .bind(flag::CHILDREN | flag::LIMITED | flag::VERSION)
     .fetch_all(&mut *tx)
     .await?;
+    let new: Vec<i64> = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+    gate::hold(&mut tx, &new).await?;
     tx.commit().await?;
     held.release();
     let pair = |row: &PgRow| Ok((JobId(row.try_get("old")?), JobId(row.try_get("id")?)));

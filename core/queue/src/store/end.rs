@@ -4,7 +4,9 @@ use std::{collections::HashSet, time::Duration};
 
 use sqlx::{Connection as _, PgConnection, Row, types::Uuid};
 
-use super::{flag, flow, interval, limit_lock_waits, milliseconds, rescue};
+use super::{
+    advance::advance_after, batch, flag, flow, gate, interval, limit_lock_waits, milliseconds, rescue,
+};
 use crate::{
     Error,
     backend::{Claimed, Completed, Ending, Unfinished},
@@ -46,7 +48,7 @@ pub(crate) async fn complete_one(
     if inserted.rows_affected() != 1 {
         return Err(fenced());
     }
-    consequences(tx, &[job.id.0], job.flags, true).await
+    consequences(tx, &[job.id.0], job.flags, End::Completed).await
 }
 
 /// Completes jobs of leases whose work is done. Repeating it, after an answer that got lost, changes nothing. Says which of the leases still stood.
@@ -73,11 +75,12 @@ pub(crate) async fn complete_many(db: &Connections, done: &[Completed]) -> Resul
             .execute(&mut *tx)
             .await?;
         }
-        consequences(&mut tx, &ended, flags, true).await?;
+        consequences(&mut tx, &ended, flags, End::Completed).await?;
         tx.commit().await?;
         stood
     };
     held.release();
+    advance_after(db, flags).await;
     Ok(stood)
 }
 
@@ -187,6 +190,9 @@ pub(crate) async fn end_unfinished(db: &Connections, all: &[Unfinished]) -> Resu
         )
         .execute(&mut *tx)
         .await?;
+        if any_flag(&retried) & flag::LIMITED != 0 {
+            gate::free(&mut tx, &numbers(&retried)).await?;
+        }
     }
     let dead: Vec<&Unfinished> = of(|ending| ending == Ending::Dead).collect();
     if !dead.is_empty() {
@@ -199,15 +205,16 @@ pub(crate) async fn end_unfinished(db: &Connections, all: &[Unfinished]) -> Resu
         .bind(dead.iter().map(|one| one.why.as_str()).collect::<Vec<_>>())
         .execute(&mut *tx)
         .await?;
-        let ids: Vec<i64> = dead.iter().map(|one| one.job.0).collect();
-        consequences(&mut tx, &ids, dead.iter().fold(0, |flags, one| flags | one.flags), false).await?;
+        consequences(&mut tx, &numbers(&dead), any_flag(&dead), End::Dead).await?;
     }
-    let never: Vec<&Unfinished> =
-        of(|ending| matches!(ending, Ending::Cancelled | Ending::Expired)).collect();
-    if !never.is_empty() {
-        let ids: Vec<i64> = never.iter().map(|one| one.job.0).collect();
-        let flags = never.iter().fold(0, |flags, one| flags | one.flags);
-        consequences(&mut tx, &ids, flags, false).await?;
+    let cancelled: Vec<&Unfinished> = of(|ending| ending == Ending::Cancelled).collect();
+    let expired: Vec<&Unfinished> = of(|ending| ending == Ending::Expired).collect();
+    for (never, end) in [(cancelled, End::Cancelled), (expired, End::Expired)] {
+        if never.is_empty() {
+            continue;
+        }
+        let (ids, flags) = (numbers(&never), any_flag(&never));
+        consequences(&mut tx, &ids, flags, end).await?;
         if flags & flag::CHILDREN != 0 {
             flow::cancel_children(&mut tx, &ids).await?;
         }
@@ -218,15 +225,45 @@ pub(crate) async fn end_unfinished(db: &Connections, all: &[Unfinished]) -> Resu
     }
     tx.commit().await?;
     held.release();
+    advance_after(db, all.iter().fold(0, |flags, one| flags | one.flags)).await;
     Ok(recorded.len())
 }
 
-/// What the end of jobs touches besides, if any of them has such a flag: unique keys are free again, and the work that waits for what was completed can begin.
+fn numbers(jobs: &[&Unfinished]) -> Vec<i64> {
+    jobs.iter().map(|one| one.job.0).collect()
+}
+
+fn any_flag(jobs: &[&Unfinished]) -> i16 {
+    jobs.iter().fold(0, |flags, one| flags | one.flags)
+}
+
+/// How a job ended for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Completed,
+    Dead,
+    Cancelled,
+    Expired,
+}
+
+impl End {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            End::Completed => "completed",
+            End::Dead => "dead",
+            End::Cancelled => "cancelled",
+            End::Expired => "expired",
+        }
+    }
+}
+
+/// What the end of jobs touches besides, if any of them has such a flag: unique keys and slots are free again, batches are counted, and the work that waits for what was completed can begin.
+/// Done again for the same jobs, it changes nothing.
 pub(super) async fn consequences(
     tx: &mut PgConnection,
     jobs: &[i64],
     flags: i16,
-    is_completed: bool,
+    end: End,
 ) -> Result<(), Error> {
     if flags & flag::UNIQUE != 0 {
         sqlx::query("delete from seaworthy_queue.unique_key where job = any($1) and until is null")
@@ -234,8 +271,14 @@ pub(super) async fn consequences(
             .execute(&mut *tx)
             .await?;
     }
-    if flags & flag::CHILDREN != 0 && is_completed {
+    if flags & flag::CHILDREN != 0 && end == End::Completed {
         flow::release_children(tx, jobs).await?;
+    }
+    if flags & flag::LIMITED != 0 {
+        gate::free(tx, jobs).await?;
+    }
+    if flags & flag::BATCH != 0 {
+        batch::count(tx, jobs, end).await?;
     }
     Ok(())
 }

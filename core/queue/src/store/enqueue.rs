@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use sqlx::{PgConnection, Row};
 
-use super::flag;
-use crate::{Error, JobId, NewJob, job::Start, queue::Enqueued};
+use super::{debounce::debounce, flag, gate, limit::check_limits};
+use crate::{Error, JobId, NewJob, Unique, job::Start, queue::Enqueued};
 
-/// From so many jobs on, COPY is faster than arrays, though it takes three statements.
-const COPY: usize = 256;
+/// Whose key it will be, for how long, and whether only while the job waits.
+type Wanted = (i64, Option<i64>, bool);
 
 /// Enqueues jobs, the i-th of which has `flags[i]` and waits for `waits[i]` others, and says which numbers they have; those that must be unique and are there already are not
 /// enqueued, and have the number of the one that is there.
@@ -22,16 +22,80 @@ pub(crate) async fn enqueue(
     let flags: Vec<i16> =
         jobs.iter().zip(flags).map(|(job, flags)| flags | flag::of_version(job.version)).collect();
     let flags = flags.as_slice();
-    if jobs.iter().any(|job| job.unique.is_some()) {
-        return unique(tx, jobs, flags, waits).await;
+    if jobs.iter().any(|job| job.unique.is_some() || job.debounce.is_some() || job.limit.is_some()) {
+        return special(tx, jobs, flags, waits).await;
     }
     let is_plain = |job: &NewJob| job.start == Start::Now && job.expires_in.is_none();
-    if jobs.len() >= COPY && jobs.iter().all(is_plain) && waits.iter().all(|waits| *waits == 0) {
-        return copy(tx, jobs, flags).await;
+    if jobs.iter().all(is_plain) && waits.iter().all(|waits| *waits == 0) {
+        return bulk(tx, jobs, flags).await;
     }
     let all: Vec<&NewJob> = jobs.iter().collect();
     let ids = insert(tx, &all, flags, waits, None).await?;
     Ok(ids.into_iter().map(Enqueued::new).collect())
+}
+
+/// Those that others like them can hold up, or make unnecessary.
+async fn special(
+    tx: &mut PgConnection,
+    jobs: &[NewJob],
+    flags: &[i16],
+    waits: &[i32],
+) -> Result<Vec<Enqueued>, Error> {
+    jobs.iter().try_for_each(NewJob::check_keys)?;
+    if jobs.iter().any(|job| job.limit.is_some()) {
+        check_limits(tx, jobs).await?;
+    }
+    let (mut off, mut at) = (Vec::new(), Vec::new());
+    let (mut others, mut other_flags, mut other_waits) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, job) in jobs.iter().enumerate() {
+        if job.debounce.is_some() {
+            job.check_draft("debounced")?;
+            off.push(job);
+            at.push(place);
+        } else {
+            others.push(job);
+            other_flags.push(flags[place] | if job.limit.is_some() { flag::LIMITED } else { 0 });
+            other_waits.push(waits[place]);
+        }
+    }
+    let mut enqueued: Vec<Enqueued> = if others.is_empty() {
+        Vec::new()
+    } else if others.iter().any(|job| job.unique.is_some()) {
+        unique(tx, &others, &other_flags, &other_waits).await?
+    } else {
+        let ids = insert(tx, &others, &other_flags, &other_waits, None).await?;
+        ids.into_iter().map(Enqueued::new).collect()
+    };
+    let limited: Vec<(&NewJob, i64)> = others
+        .iter()
+        .zip(&enqueued)
+        .filter(|(job, one)| job.limit.is_some() && one.is_new)
+        .map(|(job, one)| (*job, one.id.0))
+        .collect();
+    if !limited.is_empty() {
+        limit(tx, &limited).await?;
+    }
+    if !off.is_empty() {
+        for (place, one) in at.into_iter().zip(debounce(tx, &off).await?) {
+            enqueued.insert(place, one);
+        }
+    }
+    Ok(enqueued)
+}
+
+/// Has these jobs wait at their gates.
+async fn limit(tx: &mut PgConnection, jobs: &[(&NewJob, i64)]) -> Result<(), Error> {
+    let ids: Vec<i64> = jobs.iter().map(|(_, id)| *id).collect();
+    let limits = || jobs.iter().filter_map(|(job, _)| job.limit.as_ref());
+    sqlx::query(
+        "insert into seaworthy_queue.belonging (id, limit_name, limit_key) select * from unnest($1::bigint[], $2::text[], $3::text[])",
+    )
+    .bind(&ids)
+    .bind(limits().map(|limit| limit.name.as_str()).collect::<Vec<_>>())
+    .bind(limits().map(|limit| limit.key.as_str()).collect::<Vec<_>>())
+    .execute(&mut *tx)
+    .await?;
+    gate::hold(tx, &ids).await
 }
 
 /// With numbers that were given out before, or with new ones.
@@ -70,7 +134,7 @@ async fn insert(
             select id, queue, kind, args::json, priority, max_attempts, trace, flags, now, now + expires * interval '1 microsecond' from new
         ), ready as (
             insert into seaworthy_queue.ready (queue, rank, id, attempt)
-            select queue, seaworthy_queue.rank(now, priority), id, 1 from new where waits = 0 and coalesce(run_at <= now, true)
+            select queue, seaworthy_queue.rank(now, priority), id, 1 from new where waits = 0 and coalesce(run_at <= now, true) and flags & 4 = 0
         ), scheduled as (
             insert into seaworthy_queue.scheduled (id, run_at, attempt) select id, run_at, 1 from new where waits = 0 and run_at > now
         ), blocked as (
@@ -96,119 +160,45 @@ async fn insert(
     Ok(ids.into_iter().map(JobId).collect())
 }
 
-/// Many at once, all of which can run now.
-async fn copy(tx: &mut PgConnection, jobs: &[NewJob], flags: &[i16]) -> Result<Vec<Enqueued>, Error> {
-    let first = sqlx::query(
-        "select nextval('seaworthy_queue.job_id_seq') as id, (extract(epoch from clock_timestamp()) * 1000000)::bigint as now
-         from generate_series(1, $1)",
+/// Many at once, all of which can run now: what `insert` does for them, without what they don't need.
+///
+/// Not with COPY, which would be faster still: sqlx sends the end of the data in a packet of its own, and since it does not set `TCP_NODELAY`, that packet waits for 40 ms until the server acknowledges
+/// the one before it.
+async fn bulk(tx: &mut PgConnection, jobs: &[NewJob], flags: &[i16]) -> Result<Vec<Enqueued>, Error> {
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "with clock as materialized (
+            select now, seaworthy_queue.rank(now, 0::smallint) as rank from (select clock_timestamp() as now) clock
+        ), new as materialized (
+            select nextval('seaworthy_queue.job_id_seq') as id, row.* from (
+                select * from unnest(
+                    $1::text[], $2::text[], $3::text[], $4::smallint[], $5::smallint[], $6::smallint[], $7::text[]
+                ) with ordinality as job (queue, kind, args, priority, max_attempts, flags, trace, position) order by position
+            ) row
+        ), job as (
+            insert into seaworthy_queue.job (id, queue, kind, args, priority, max_attempts, flags, created_at, trace)
+            select id, queue, kind, args::json, priority, max_attempts, flags, now, trace from new, clock
+        ), ready as (
+            insert into seaworthy_queue.ready (queue, rank, id, attempt)
+            select queue, rank + priority * 60000::bigint, id, 1 from new, clock
+        )
+        select array_agg(id order by position) from new",
     )
-    .bind(jobs.len() as i64)
-    .fetch_all(&mut *tx)
+    .bind(jobs.iter().map(|job| job.queue.as_str()).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.args.as_str()).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.priority).collect::<Vec<_>>())
+    .bind(jobs.iter().map(|job| job.max_attempts).collect::<Vec<_>>())
+    .bind(flags)
+    .bind(jobs.iter().map(|job| job.trace.as_deref()).collect::<Vec<_>>())
+    .fetch_one(tx)
     .await?;
-    let mut ids = Vec::with_capacity(jobs.len());
-    for row in &first {
-        ids.push(row.try_get::<i64, _>("id")?);
-    }
-    ids.sort_unstable();
-    let now: i64 = first[0].try_get("now")?;
-    let (mut job_rows, mut ready_rows) = (BinaryRows::new(), BinaryRows::new());
-    for ((job, id), flags) in jobs.iter().zip(&ids).zip(flags) {
-        job_rows.row(9);
-        job_rows.bigint(*id);
-        job_rows.text(&job.queue);
-        job_rows.text(&job.kind);
-        job_rows.text(&job.args);
-        job_rows.smallint(job.priority);
-        job_rows.smallint(job.max_attempts);
-        job_rows.smallint(*flags);
-        job_rows.timestamp(now);
-        match &job.trace {
-            Some(trace) => job_rows.text(trace),
-            None => job_rows.null(),
-        }
-        ready_rows.row(4);
-        ready_rows.text(&job.queue);
-        ready_rows.bigint(rank(now, job.priority));
-        ready_rows.bigint(*id);
-        ready_rows.smallint(1);
-    }
-    let into = [
-        (
-            "seaworthy_queue.job (id, queue, kind, args, priority, max_attempts, flags, created_at, trace)",
-            job_rows,
-        ),
-        ("seaworthy_queue.ready (queue, rank, id, attempt)", ready_rows),
-    ];
-    for (table, rows) in into {
-        let mut copy = tx.copy_in_raw(&format!("copy {table} from stdin (format binary)")).await?;
-        if let Err(error) = copy.send(rows.end()).await {
-            // The server's reason is better than ours.
-            copy.abort("the rows could not be sent").await?;
-            return Err(error.into());
-        }
-        copy.finish().await?;
-    }
     Ok(ids.into_iter().map(|id| Enqueued::new(JobId(id))).collect())
-}
-
-/// As `seaworthy_queue.rank`.
-fn rank(micros: i64, priority: i16) -> i64 {
-    (micros + 500) / 1000 + i64::from(priority) * 60_000
-}
-
-/// Rows in the form of `copy … (format binary)`: a header, a count of fields for each row, a length before each field, all numbers in network order
-/// ([PostgreSQL](https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4)).
-struct BinaryRows(Vec<u8>);
-
-impl BinaryRows {
-    fn new() -> Self {
-        let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
-        bytes.extend([0; 8]);
-        BinaryRows(bytes)
-    }
-
-    fn row(&mut self, fields: i16) {
-        self.0.extend(fields.to_be_bytes());
-    }
-
-    fn field(&mut self, bytes: &[u8]) {
-        let length = i32::try_from(bytes.len()).expect("a field of a job is a megabyte at most");
-        self.0.extend(length.to_be_bytes());
-        self.0.extend(bytes);
-    }
-
-    fn null(&mut self) {
-        self.0.extend((-1_i32).to_be_bytes());
-    }
-
-    fn text(&mut self, text: &str) {
-        self.field(text.as_bytes());
-    }
-
-    fn bigint(&mut self, number: i64) {
-        self.field(&number.to_be_bytes());
-    }
-
-    fn smallint(&mut self, number: i16) {
-        self.field(&number.to_be_bytes());
-    }
-
-    /// From microseconds after 1970; Postgres counts from 2000.
-    fn timestamp(&mut self, micros: i64) {
-        const FROM_1970_TO_2000: i64 = 946_684_800_000_000;
-        self.bigint(micros - FROM_1970_TO_2000);
-    }
-
-    fn end(mut self) -> Vec<u8> {
-        self.row(-1);
-        self.0
-    }
 }
 
 /// Takes the keys first, then enqueues those jobs that got theirs.
 async fn unique(
     tx: &mut PgConnection,
-    jobs: &[NewJob],
+    jobs: &[&NewJob],
     flags: &[i16],
     waits: &[i32],
 ) -> Result<Vec<Enqueued>, Error> {
@@ -218,13 +208,13 @@ async fn unique(
             .fetch_all(&mut *tx)
             .await?;
     // Of those with the same key here, the first one counts.
-    let mut wanted: HashMap<String, (i64, Option<i64>)> = HashMap::new();
+    let mut wanted: HashMap<String, Wanted> = HashMap::new();
     for (job, id) in jobs.iter().zip(&ids) {
         if let (Some(key), Some(unique)) = (job.key(), &job.unique) {
-            wanted.entry(key).or_insert((*id, unique.period));
+            wanted.entry(key).or_insert((*id, unique.period, unique.while_waiting));
         }
     }
-    let mut keys: Vec<(&String, &(i64, Option<i64>))> = wanted.iter().collect();
+    let mut keys: Vec<(&String, &Wanted)> = wanted.iter().collect();
     // Those who enqueue the same keys at once take them in the same order.
     keys.sort();
     let owner = take_keys(tx, &keys).await?;
@@ -234,9 +224,8 @@ async fn unique(
         let there = job.key().map_or(*id, |key| owner.get(&key).copied().unwrap_or(*id));
         enqueued.push(Enqueued { id: JobId(there), is_new: there == *id });
         if there == *id {
-            let until_over = job.unique.as_ref().is_some_and(|unique| unique.period.is_none());
-            new.push(job);
-            new_flags.push(flags[at] | if until_over { flag::UNIQUE } else { 0 });
+            new.push(*job);
+            new_flags.push(flags[at] | job.unique.as_ref().map_or(0, Unique::flags));
             new_waits.push(waits[at]);
             new_ids.push(*id);
         }
@@ -248,7 +237,7 @@ async fn unique(
 /// Says which job has each key. Keys that others have are not locked: who enqueues a job must not keep the end of another one waiting.
 async fn take_keys(
     tx: &mut PgConnection,
-    keys: &[(&String, &(i64, Option<i64>))],
+    keys: &[(&String, &Wanted)],
 ) -> Result<HashMap<String, i64>, Error> {
     /// A key may be given back just when we have seen that it is taken, though not for ever.
     const TRIES: usize = 10;
@@ -266,22 +255,32 @@ async fn take_keys(
         .execute(&mut *tx)
         .await?;
         sqlx::query(
-            "insert into seaworthy_queue.unique_key (key, job, until)
-             select key, id, clock_timestamp() + period * interval '1 microsecond'
-             from unnest($1::text[], $2::bigint[], $3::bigint[]) with ordinality as new (key, id, period, position)
+            "insert into seaworthy_queue.unique_key (key, job, until, while_waiting)
+             select key, id, clock_timestamp() + period * interval '1 microsecond', while_waiting
+             from unnest($1::text[], $2::bigint[], $3::bigint[], $4::bool[]) with ordinality as new (key, id, period, while_waiting, position)
              order by position on conflict (key) do nothing",
         )
         .bind(&names)
-        .bind(left.iter().map(|(_, (id, _))| *id).collect::<Vec<_>>())
-        .bind(left.iter().map(|(_, (_, period))| *period).collect::<Vec<_>>())
+        .bind(left.iter().map(|(_, (id, _, _))| *id).collect::<Vec<_>>())
+        .bind(left.iter().map(|(_, (_, period, _))| *period).collect::<Vec<_>>())
+        .bind(left.iter().map(|(_, (_, _, while_waiting))| *while_waiting).collect::<Vec<_>>())
         .execute(&mut *tx)
         .await?;
         // A statement of its own, which sees what others have committed meanwhile.
-        let owners = sqlx::query("select key, job from seaworthy_queue.unique_key where key = any($1)")
-            .bind(&names)
-            .fetch_all(&mut *tx)
-            .await?;
-        for row in owners {
+        let owners = sqlx::query(
+            "select key, job from seaworthy_queue.unique_key where key = any($1) and not while_waiting",
+        )
+        .bind(&names)
+        .fetch_all(&mut *tx)
+        .await?;
+        // A job that waits is not begun before those who were told of it have committed: what they wrote is what it has to see.
+        let waiting = sqlx::query(
+            "select key, job from seaworthy_queue.unique_key where key = any($1) and while_waiting order by key for key share",
+        )
+        .bind(&names)
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in owners.into_iter().chain(waiting) {
             owner.insert(row.try_get("key")?, row.try_get("job")?);
         }
     }

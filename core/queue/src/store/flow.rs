@@ -2,7 +2,11 @@
 
 use sqlx::{PgConnection, types::Uuid};
 
-use super::{end::consequences, enqueue::enqueue, flag};
+use super::{
+    end::{End, consequences},
+    enqueue::enqueue,
+    flag,
+};
 use crate::{Error, NewJob, queue::Enqueued};
 
 /// Enqueues jobs of which some wait for others: pairs of places, parent and child, each once.
@@ -46,18 +50,19 @@ pub(super) async fn release_children(tx: &mut PgConnection, parents: &[i64]) -> 
     if children.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "with free as (
-            delete from seaworthy_queue.blocked where id = any($1) and waits_for <= 0
-            returning id, greatest(run_at, clock_timestamp() + delay) as run_at
-        ), ready as (
-            insert into seaworthy_queue.ready (queue, rank, id, attempt)
-            select queue, seaworthy_queue.rank(clock_timestamp(), priority), id, 1 from free join seaworthy_queue.job using (id)
-            where coalesce(free.run_at <= clock_timestamp(), true)
-        )
-        insert into seaworthy_queue.scheduled (id, run_at, attempt)
-        select id, run_at, 1 from free where run_at > clock_timestamp()",
-    )
+    sqlx::query(concat!(
+        "with free as materialized (
+            select id, greatest(run_at, clock_timestamp() + delay) as run_at, clock_timestamp() as now
+            from seaworthy_queue.blocked where id = any($1) and waits_for <= 0
+        ), gone as (
+            delete from seaworthy_queue.blocked where id in (select id from free)
+        ), free_now as materialized (
+            select id, queue, seaworthy_queue.rank(now, priority) as rank, 1::smallint as attempt, flags, expires_at
+            from free join seaworthy_queue.job using (id) where coalesce(free.run_at <= now, true)
+        ), ",
+        go_on!("free_now"),
+        "insert into seaworthy_queue.scheduled (id, run_at, attempt) select id, run_at, 1 from free where run_at > now",
+    ))
     .bind(children)
     .execute(tx)
     .await?;
@@ -103,5 +108,5 @@ pub(super) async fn record_cancelled(tx: &mut PgConnection, jobs: &[i64], why: &
     .bind(why)
     .execute(&mut *tx)
     .await?;
-    consequences(tx, jobs, flag::UNIQUE, false).await
+    consequences(tx, jobs, flag::OWN, End::Cancelled).await
 }

@@ -14,6 +14,13 @@ const SCANNED: i64 = 5_000;
 /// Queues that are listed at most.
 const QUEUES: usize = 1_000;
 
+/// What a list says of a row of `job`.
+pub(super) const SUMMARY: &str =
+    "job.id, job.queue, kind, priority, max_attempts, left(args::text, 200) as args_start,
+    (extract(epoch from created_at) * 1000000)::bigint as created_at";
+/// What it says of a dead letter, from a row `dead` that may be missing.
+pub(super) const GIVEN_UP: &str = "dead.error, (extract(epoch from dead.at) * 1000000)::bigint as dead_at";
+
 /// Jobs that workers have and that are not over, as a table `held`.
 pub(super) const HELD: &str = "(
     select held.id, held.attempt, lease.worker from seaworthy_queue.lease_batch lease, unnest(lease.job_ids, lease.attempts) held (id, attempt)
@@ -36,6 +43,7 @@ fn place(state: JobState) -> Option<(JobState, String)> {
         JobState::Ready => "(select id, attempt, null::timestamptz as run_at from seaworthy_queue.ready where $3::text is null or queue = $3) place".to_owned(),
         JobState::Scheduled => "seaworthy_queue.scheduled place".to_owned(),
         JobState::Blocked => "(select id, null::smallint as attempt, null::timestamptz as run_at from seaworthy_queue.blocked) place".to_owned(),
+        JobState::Limited => "(select id, attempt, null::timestamptz as run_at from seaworthy_queue.gated) place".to_owned(),
         JobState::Running => format!("(select id, attempt, null::timestamptz as run_at from {HELD}) place"),
         JobState::Dead => "(select id, attempt, null::timestamptz as run_at from seaworthy_queue.dead_letter) place".to_owned(),
         _ => return None,
@@ -50,9 +58,8 @@ async fn waiting(
     place: &str,
 ) -> Result<JobPage, Error> {
     let statement = format!(
-        "select job.id, queue, kind, priority, max_attempts, place.attempt,
-            (extract(epoch from created_at) * 1000000)::bigint as created_at, (extract(epoch from place.run_at) * 1000000)::bigint as run_at
-         from {place} join seaworthy_queue.job using (id)
+        "select {SUMMARY}, place.attempt, (extract(epoch from place.run_at) * 1000000)::bigint as run_at, {GIVEN_UP}
+         from {place} join seaworthy_queue.job using (id) left join seaworthy_queue.dead_letter dead using (id)
          where ($1::bigint is null or id < $1) and ($2::text is null or kind = $2) and ($3::text is null or job.queue = $3)
          order by id desc limit $4"
     );
@@ -74,27 +81,27 @@ async fn newest(connection: &mut PgConnection, filter: &JobFilter) -> Result<Job
     let scanned = if is_filtered { SCANNED } else { filter.limit as i64 };
     let statement = format!(
         "with page as materialized (
-            select id, queue, kind, priority, max_attempts, created_at from seaworthy_queue.job
+            select id, queue, kind, priority, max_attempts, args, created_at from seaworthy_queue.job
             where $1::bigint is null or id < $1 order by id desc limit $2
-        ), fitting as materialized (
+        ), job as materialized (
             select * from page where ($3::text is null or kind = $3) and ($4::text is null or queue = $4)
         ), held as materialized (
-            select * from {HELD} where held.id in (select id from fitting)
+            select * from {HELD} where held.id in (select id from job)
         )
-        select fitting.id, fitting.queue, kind, priority, max_attempts,
-            (extract(epoch from created_at) * 1000000)::bigint as created_at, (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at,
-            coalesce(ready.attempt, scheduled.attempt, held.attempt, dead.attempt) as attempt,
-            case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked'
+        select {SUMMARY}, (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at, {GIVEN_UP},
+            coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt,
+            case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked' when gated.id is not null then 'limited'
                 when held.id is not null then 'running' when dead.id is not null then 'dead' when purged.id is not null then 'purged' else 'elsewhere' end as state,
             (select min(id) from page) as last, (select count(*) from page) as seen
-        from (values (true)) as one left join fitting on true
-            left join seaworthy_queue.ready on ready.queue = fitting.queue and ready.id = fitting.id
-            left join seaworthy_queue.scheduled on scheduled.id = fitting.id
-            left join seaworthy_queue.blocked on blocked.id = fitting.id
-            left join held on held.id = fitting.id
-            left join seaworthy_queue.dead_letter dead on dead.id = fitting.id
-            left join seaworthy_queue.purged on purged.id = fitting.id
-        order by fitting.id desc"
+        from (values (true)) as one left join job on true
+            left join seaworthy_queue.ready on ready.queue = job.queue and ready.id = job.id
+            left join seaworthy_queue.scheduled on scheduled.id = job.id
+            left join seaworthy_queue.blocked on blocked.id = job.id
+            left join seaworthy_queue.gated on gated.id = job.id
+            left join held on held.id = job.id
+            left join seaworthy_queue.dead_letter dead on dead.id = job.id
+            left join seaworthy_queue.purged on purged.id = job.id
+        order by job.id desc"
     );
     let rows = sqlx::query(AssertSqlSafe(statement))
         .bind(filter.before.map(|id| id.0))
@@ -186,6 +193,11 @@ pub(super) fn summary(row: &PgRow, state: JobState) -> Result<JobSummary, Error>
         max_attempts: row.try_get("max_attempts")?,
         created_at: time(row.try_get("created_at")?)?,
         run_at: row.try_get::<Option<i64>, _>("run_at")?.map(time).transpose()?,
+        args_start: row.try_get("args_start")?,
+        given_up: match (row.try_get::<Option<i64>, _>("dead_at")?, row.try_get("error")?) {
+            (Some(at), Some(why)) => Some((time(at)?, why)),
+            _ => None,
+        },
     })
 }
 
@@ -201,20 +213,22 @@ pub(crate) async fn queues(db: &Connections) -> Result<Vec<QueueInfo>, Error> {
             select name, count(*) as workers from seaworthy_queue.worker, unnest(queues) as name where beat_at >= clock_timestamp() - lease_timeout group by name
         ), scheduled as materialized (
             select queue as name, count(*) as jobs from (select id from seaworthy_queue.scheduled order by run_at limit 10000) few join seaworthy_queue.job using (id) group by queue
+        ), limited as materialized (
+            select queue as name, count(*) as jobs from (select id from seaworthy_queue.gated limit 10000) few join seaworthy_queue.job using (id) group by queue
         ), dead as materialized (
             select queue as name, count(*) as jobs from (select id from seaworthy_queue.dead_letter order by at desc limit 10000) few join seaworthy_queue.job using (id) group by queue
         ), names as materialized (
             select name from waiting where name is not null union select queue from seaworthy_queue.paused
-            union select name from worked union select name from scheduled union select name from dead order by name limit $1
+            union select name from worked union select name from scheduled union select name from limited union select name from dead order by name limit $1
         )
         select name, (extract(epoch from since) * 1000000)::bigint as since, coalesce(workers, 0) as workers,
-            coalesce(scheduled.jobs, 0) as scheduled, coalesce(dead.jobs, 0) as dead,
+            coalesce(scheduled.jobs, 0) as scheduled, coalesce(limited.jobs, 0) as limited, coalesce(dead.jobs, 0) as dead,
             (select count(*) from (select from seaworthy_queue.ready where queue = name limit 10000) few) as ready,
             (select extract(epoch from clock_timestamp())::float8 - min(rank - priority * 60000::bigint) / 1000.0::float8 from (
                 select id, rank from seaworthy_queue.ready where queue = name order by rank, id limit 100
             ) first join seaworthy_queue.job using (id)) as oldest
         from names left join seaworthy_queue.paused on paused.queue = name
-            left join worked using (name) left join scheduled using (name) left join dead using (name)
+            left join worked using (name) left join scheduled using (name) left join limited using (name) left join dead using (name)
         order by name",
     )
     .bind(QUEUES as i64)
@@ -228,6 +242,7 @@ pub(crate) async fn queues(db: &Connections) -> Result<Vec<QueueInfo>, Error> {
             paused_since: row.try_get::<Option<i64>, _>("since")?.map(time).transpose()?,
             ready: count(row, "ready")?,
             scheduled: count(row, "scheduled")?,
+            limited: count(row, "limited")?,
             dead: count(row, "dead")?,
             oldest: row.try_get::<Option<f64>, _>("oldest")?.map(seconds),
             workers: count(row, "workers")?,

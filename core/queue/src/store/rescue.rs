@@ -1,30 +1,38 @@
 //! Jobs come back: those whose time has come, those of workers that died, and those that nobody began.
 
-use sqlx::{Connection as _, PgConnection, types::Uuid};
+use sqlx::{Connection as _, PgConnection, Row, types::Uuid};
 
-use super::{MAINTENANCE_BATCH, limit_lock_waits};
+use super::{
+    MAINTENANCE_BATCH,
+    advance::advance,
+    end::{End, consequences},
+    limit_lock_waits,
+};
 use crate::{Error, backend::Claimed, connections::Connections};
 
 /// Dead workers that one look rescues from at most.
 const MAX_RESCUES: usize = 16;
 
+/// Makes ready what can run by now: scheduled jobs whose time has come, limited ones that can be let through, debounced ones around which it is quiet, and what waited for the end of batches.
 pub(crate) async fn promote_due(db: &Connections) -> Result<u64, Error> {
     let mut held = db.acquire().await?;
-    let promoted = sqlx::query(
+    let promoted: i64 = sqlx::query_scalar(concat!(
         "with due as materialized (
             select ctid from seaworthy_queue.scheduled where run_at <= clock_timestamp()
             order by run_at limit $1 for update skip locked
         ), taken as (
             delete from seaworthy_queue.scheduled where ctid = any(array(select ctid from due)) returning id, run_at, attempt
-        )
-        insert into seaworthy_queue.ready (queue, rank, id, attempt)
-        select queue, seaworthy_queue.rank(run_at, priority), id, attempt from taken join seaworthy_queue.job using (id)",
-    )
+        ), due_now as materialized (
+            select id, queue, seaworthy_queue.rank(run_at, priority) as rank, attempt, flags, expires_at from taken join seaworthy_queue.job using (id)
+        ), ",
+        go_on!("due_now"),
+        "select count(*) from due_now",
+    ))
     .bind(MAINTENANCE_BATCH)
-    .execute(&mut *held)
+    .fetch_one(&mut *held)
     .await?;
     held.release();
-    Ok(promoted.rows_affected())
+    Ok(promoted.unsigned_abs() + advance(db).await?)
 }
 
 /// Takes everything back from workers whose heartbeats stopped, and forgets them.
@@ -141,7 +149,7 @@ pub(super) async fn take_back(
         .bind(tokens)
         .execute(&mut *tx)
         .await?;
-    let returned: i64 = sqlx::query_scalar(
+    let row = sqlx::query(concat!(
         "with unfinished as materialized (
             select lease.token, held.id, held.attempt, held.attempt + $3::smallint as next_attempt,
                 case when held.attempt > 1 and $3::smallint > 0
@@ -158,29 +166,40 @@ pub(super) async fn take_back(
             ) parts), 'rescued', array_agg(id), $2 from unfinished group by token
         ), job as materialized (
             select * from unfinished join seaworthy_queue.job using (id)
-        ), again as (
-            insert into seaworthy_queue.ready (queue, rank, id, attempt)
-            select queue, seaworthy_queue.rank(created_at, priority), id, next_attempt from job
-            where next_attempt <= max_attempts and wait is null
+        ), again as materialized (
+            -- Those that nobody has begun keep the slots of their limits.
+            select id, queue, seaworthy_queue.rank(created_at, priority) as rank, next_attempt as attempt, case when $3 > 0 then flags else 0 end as flags, expires_at
+            from job where next_attempt <= max_attempts and wait is null
+        ), ",
+        go_on!("again"),
+        ", slot as (
+            delete from seaworthy_queue.slot where $3 > 0 and id in (select id from job where flags & 4 <> 0 and next_attempt <= max_attempts)
+            returning name, key
+        ), slot_event as (
+            insert into seaworthy_queue.gate_event (name, key) select distinct name, key from slot
         ), later as (
             insert into seaworthy_queue.scheduled (id, run_at, attempt)
             select id, clock_timestamp() + wait, next_attempt from job where next_attempt <= max_attempts and wait is not null
         ), dead as (
             insert into seaworthy_queue.dead_letter (id, attempt, error)
             select id, attempt, $2 || ' in the last attempt' from job where next_attempt > max_attempts
-        ), key as (
-            delete from seaworthy_queue.unique_key where until is null and job in (select id from job where next_attempt > max_attempts)
         )
-        select count(*) from unfinished",
-    )
+        select count(*) as returned, coalesce(array_agg(id) filter (where next_attempt > max_attempts), '{}') as dead,
+            coalesce(bit_or(flags) filter (where next_attempt > max_attempts), 0::smallint) as flags
+        from job",
+    ))
     .bind(tokens)
     .bind(why)
     .bind(i16::from(jobs == Interrupted::Running))
     .fetch_one(&mut *tx)
     .await?;
+    let dead: Vec<i64> = row.try_get("dead")?;
+    if !dead.is_empty() {
+        consequences(tx, &dead, row.try_get("flags")?, End::Dead).await?;
+    }
     sqlx::query("delete from seaworthy_queue.lease_batch where token = any($1)")
         .bind(tokens)
         .execute(tx)
         .await?;
-    Ok(u64::try_from(returned).unwrap_or(0))
+    Ok(row.try_get::<i64, _>("returned")?.unsigned_abs())
 }

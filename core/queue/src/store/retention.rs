@@ -63,6 +63,8 @@ pub(crate) async fn forget(
             delete from seaworthy_queue.occurrence where job in (select id from over)
         ), cancellation as (
             delete from seaworthy_queue.cancellation where id in (select id from over)
+        ), belonging as (
+            delete from seaworthy_queue.belonging where id in (select id from over)
         ), job as (
             delete from seaworthy_queue.job where id in (select id from over) returning id
         )
@@ -74,6 +76,16 @@ pub(crate) async fn forget(
     .bind(ROWS)
     .fetch_one(&mut *tx)
     .await?;
+    let batches = sqlx::query(
+        "delete from seaworthy_queue.batch where id in (
+            select id from seaworthy_queue.batch where ended_at < clock_timestamp() - $1::interval order by id limit $2 for update skip locked
+        )",
+    )
+    .bind(interval(retention.history))
+    .bind(ROWS)
+    .execute(&mut *tx)
+    .await?
+    .rows_affected() as i64;
     // Not those that somebody is about to take over.
     let keys = sqlx::query(
         "delete from seaworthy_queue.unique_key where key in (
@@ -108,7 +120,7 @@ pub(crate) async fn forget(
     let dead_letters = dead.len() as i64;
     let (records, found) = (count("records")?, count("found")?);
     let has_more =
-        found == RECORDS || records < found || [count("noted")?, keys, dead_letters].contains(&ROWS);
+        found == RECORDS || records < found || [count("noted")?, keys, batches, dead_letters].contains(&ROWS);
     Ok(Some(Expired { records, jobs: count("jobs")?, keys, dead_letters, has_more }))
 }
 

@@ -12,8 +12,9 @@ use super::{
     leader,
 };
 use crate::{
-    Cron, CronError, Error, JobId, Missed, NewJob, Schedule, Scheduled, Unique, connections::Connections,
-    job::Start,
+    Cron, CronError, Error, JobId, Missed, NewJob, Schedule, Scheduled, Unique,
+    connections::Connections,
+    job::{LimitedBy, Start},
 };
 
 /// Schedules that are listed at most.
@@ -34,11 +35,13 @@ pub(crate) async fn upsert_schedule(db: &Connections, schedule: &Schedule) -> Re
     // Who comes second must not move on what the first has made due, unless it means other times.
     sqlx::query(
         "insert into seaworthy_queue.schedule
-            (name, expression, zone, missed, most, queue, kind, args, priority, max_attempts, expires_in, unique_key, unique_period, version, next_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8::json, $9, $10, $11, $12, $13, $14, timestamptz 'epoch' + $15 * interval '1 microsecond')
+            (name, expression, zone, missed, most, queue, kind, args, priority, max_attempts, expires_in, unique_key, unique_period, version, next_at,
+             unique_while_waiting, limit_name, limit_key)
+         values ($1, $2, $3, $4, $5, $6, $7, $8::json, $9, $10, $11, $12, $13, $14, timestamptz 'epoch' + $15 * interval '1 microsecond', $16, $17, $18)
          on conflict (name) do update set expression = excluded.expression, zone = excluded.zone, missed = excluded.missed, most = excluded.most,
             queue = excluded.queue, kind = excluded.kind, args = excluded.args, priority = excluded.priority, max_attempts = excluded.max_attempts,
             expires_in = excluded.expires_in, unique_key = excluded.unique_key, unique_period = excluded.unique_period, version = excluded.version,
+            unique_while_waiting = excluded.unique_while_waiting, limit_name = excluded.limit_name, limit_key = excluded.limit_key,
             next_at = case when (schedule.expression, schedule.zone) = (excluded.expression, excluded.zone) then schedule.next_at else excluded.next_at end",
     )
     .bind(name)
@@ -56,6 +59,9 @@ pub(crate) async fn upsert_schedule(db: &Connections, schedule: &Schedule) -> Re
     .bind(job.unique.as_ref().and_then(|unique| unique.period))
     .bind(i16::from(job.version))
     .bind(next.as_microsecond())
+    .bind(job.unique.as_ref().is_some_and(|unique| unique.while_waiting))
+    .bind(job.limit.as_ref().map(|limit| &limit.name))
+    .bind(job.limit.as_ref().map(|limit| &limit.key))
     .execute(&mut *held)
     .await?;
     held.release();
@@ -194,7 +200,7 @@ pub(crate) async fn fire(db: &Connections, term: Term) -> Result<Fired, Error> {
         let unreadable: Vec<&str> = fired.unreadable.iter().map(|(name, _)| name.as_str()).collect();
         let row = sqlx::query(
             "select name, expression, zone, missed, most, queue, kind, args::text as args, priority, max_attempts, expires_in, unique_key, unique_period, version,
-                (extract(epoch from next_at) * 1000000)::bigint as next_at,
+                unique_while_waiting, limit_name, limit_key, (extract(epoch from next_at) * 1000000)::bigint as next_at,
                 (extract(epoch from clock_timestamp()) * 1000000)::bigint as now
              from seaworthy_queue.schedule
              where paused_at is null and next_at <= clock_timestamp() and name <> all($1) order by next_at limit 1 for update",
@@ -279,31 +285,43 @@ fn due(cron: &Cron, missed: Missed, next: Timestamp, now: Timestamp) -> Vec<Time
         Missed::Once => usize::from(in_time.is_empty()),
         Missed::All { most } => most as usize,
     };
-    // Looks back further and further: what comes every second may have been missed for months.
+    let missed = if most == 0 { Vec::new() } else { latest(cron, most, next, cutoff) };
+    missed.into_iter().chain(in_time).collect()
+}
+
+/// The last so many occurrences from the first one until then. Looks back further and further: what comes every second may have been missed for months.
+fn latest(cron: &Cron, most: usize, first: Timestamp, until: Timestamp) -> Vec<Timestamp> {
     let mut width = SignedDuration::from_secs(60);
-    let mut last: VecDeque<Timestamp> = VecDeque::new();
-    while most > 0 {
-        let begin = cutoff.checked_sub(width).unwrap_or(next).max(next);
-        let first = if begin == next { Some(next) } else { cron.next(begin) };
-        last.clear();
-        for at in from(first, cutoff) {
+    loop {
+        let begin = until.checked_sub(width).unwrap_or(first).max(first);
+        let mut next = if begin == first { Some(first) } else { cron.next(begin) };
+        let mut last: VecDeque<Timestamp> = VecDeque::new();
+        while let Some(at) = next.filter(|at| *at <= until) {
             last.push_back(at);
             if last.len() > most {
                 last.pop_front();
             }
+            next = cron.next(at);
         }
-        if last.len() == most || begin == next {
-            break;
+        if last.len() == most || begin == first {
+            return last.into();
         }
         width = width.saturating_mul(4);
     }
-    last.into_iter().chain(in_time).collect()
 }
 
 fn template(row: &PgRow) -> Result<NewJob, Error> {
     let unique = match row.try_get("unique_key")? {
-        Some(key) => Some(Unique { key, period: row.try_get("unique_period")? }),
+        Some(key) => Some(Unique {
+            key,
+            period: row.try_get("unique_period")?,
+            while_waiting: row.try_get("unique_while_waiting")?,
+        }),
         None => None,
+    };
+    let limit = match (row.try_get("limit_name")?, row.try_get("limit_key")?) {
+        (Some(name), Some(key)) => Some(LimitedBy { name, key }),
+        _ => None,
     };
     Ok(NewJob {
         queue: row.try_get("queue")?,
@@ -313,6 +331,7 @@ fn template(row: &PgRow) -> Result<NewJob, Error> {
         start: Start::Now,
         expires_in: row.try_get("expires_in")?,
         unique,
+        limit,
         trace: None,
         version: u8::try_from(row.try_get::<i16, _>("version")?).unwrap_or(1),
         ..NewJob::new(row.try_get::<String, _>("kind")?, &())?

@@ -5,18 +5,17 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use super::{
     clock::{seconds, time},
     flag,
-    listing::{HELD, spans, summary},
+    listing::{GIVEN_UP, HELD, SUMMARY, spans, summary},
 };
 use crate::{Attempt, Error, JobId, JobState, JobStory, Progress, connections::Connections};
 
 pub(crate) async fn story(db: &Connections, job: JobId) -> Result<Option<JobStory>, Error> {
     let mut held = db.acquire().await?;
     let statement = format!(
-        "select job.id, job.queue, kind, priority, max_attempts, args::text as args, flags, trace, replay_of,
-            (extract(epoch from created_at) * 1000000)::bigint as created_at, (extract(epoch from expires_at) * 1000000)::bigint as expires_at,
+        "select {SUMMARY}, args::text as args, flags, trace, replay_of, (extract(epoch from expires_at) * 1000000)::bigint as expires_at,
             (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at,
-            coalesce(ready.attempt, scheduled.attempt, held.attempt, dead.attempt) as attempt, held.worker, dead.error,
-            case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked'
+            coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt, held.worker, {GIVEN_UP},
+            case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked' when gated.id is not null then 'limited'
                 when held.id is not null then 'running' when dead.id is not null then 'dead' when purged.id is not null then 'purged' else 'elsewhere' end as state,
             array(select parent from seaworthy_queue.dependency where child = job.id order by parent limit 10000) as parents,
             array(select child from seaworthy_queue.dependency where parent = job.id order by child limit 10000) as children,
@@ -27,6 +26,7 @@ pub(crate) async fn story(db: &Connections, job: JobId) -> Result<Option<JobStor
             left join seaworthy_queue.ready on ready.queue = job.queue and ready.id = job.id
             left join seaworthy_queue.scheduled on scheduled.id = job.id
             left join seaworthy_queue.blocked on blocked.id = job.id
+            left join seaworthy_queue.gated on gated.id = job.id
             left join {HELD} on held.id = job.id
             left join seaworthy_queue.dead_letter dead on dead.id = job.id
             left join seaworthy_queue.purged on purged.id = job.id

@@ -157,7 +157,11 @@ impl Dispatch {
                 Some(claimed) = claiming.join_next() => match claimed {
                     Ok(Ok((look, jobs))) => {
                         self.worker.vitals.looks();
-                        let is_over = looks.seen(look, Instant::now(), jobs.is_empty());
+                        let now = Instant::now();
+                        if !jobs.is_empty() {
+                            prefetch.claimed(now - look.began);
+                        }
+                        let is_over = looks.seen(look, now, jobs.is_empty());
                         self.waiting.extend(jobs);
                         if is_over {
                             next_look = Instant::now() + self.worker.poll;

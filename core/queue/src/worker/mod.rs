@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod lead;
+mod life;
 mod prefetch;
 mod run_job;
 mod scaling;
@@ -39,6 +40,7 @@ pub struct Worker {
     job_timeout: Duration,
     poll: Duration,
     backoff: Backoff,
+    backoffs: HashMap<String, Backoff>,
     handlers: HashMap<String, Handler>,
     retention: Retention,
     scaling: Option<Bounds>,
@@ -57,6 +59,7 @@ impl Worker {
             job_timeout: Duration::from_secs(60),
             poll: Duration::from_millis(100),
             backoff: Backoff::default(),
+            backoffs: HashMap::new(),
             handlers: HashMap::new(),
             retention: Retention::default(),
             scaling: None,
@@ -138,6 +141,12 @@ impl Worker {
     /// How long failed jobs wait before they are tried again.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// How long failed jobs of this kind wait before they are tried again, other than those of other kinds.
+    pub fn backoff_of(mut self, kind: impl Into<String>, backoff: Backoff) -> Self {
+        self.backoffs.insert(kind.into(), backoff);
         self
     }
 

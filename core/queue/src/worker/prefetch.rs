@@ -8,6 +8,10 @@ use tokio::time::Instant;
 pub(super) const LARGEST_CLAIM: usize = 512;
 /// A worker has no more jobs in its hands than it will have begun after this time: others may be idle, and what it holds when it dies has to be rescued.
 const AHEAD: Duration = Duration::from_millis(50);
+/// Unless the database is so busy, with many workers for example, that claims themselves take long: then it is so many times as long as a claim, so that there are few claims.
+const CLAIMS_AHEAD: u32 = 8;
+/// But no longer than this.
+const FURTHEST_AHEAD: Duration = Duration::from_millis(400);
 /// How long a rate is measured.
 const WINDOW: Duration = Duration::from_millis(10);
 
@@ -18,11 +22,12 @@ pub(super) struct Prefetch {
     since: Instant,
     done: u64,
     per_second: f64,
+    claim_takes: Duration,
 }
 
 impl Prefetch {
     pub(super) fn new(now: Instant) -> Self {
-        Prefetch { since: now, done: 0, per_second: 0.0 }
+        Prefetch { since: now, done: 0, per_second: 0.0, claim_takes: Duration::ZERO }
     }
 
     /// Takes note of how many are done by now, in all.
@@ -35,9 +40,15 @@ impl Prefetch {
         }
     }
 
+    /// Takes note of how long a claim took.
+    pub(super) fn claimed(&mut self, took: Duration) {
+        self.claim_takes = (self.claim_takes + took) / 2;
+    }
+
     /// How many to claim now, rounded down to a power of two; zero for none yet.
     pub(super) fn claim(&self, free_slots: usize, waiting: usize) -> usize {
-        let ahead = (self.per_second * AHEAD.as_secs_f64()) as usize;
+        let ahead = (self.claim_takes * CLAIMS_AHEAD).clamp(AHEAD, FURTHEST_AHEAD);
+        let ahead = (self.per_second * ahead.as_secs_f64()) as usize;
         let wanted = free_slots.max(ahead.min(LARGEST_CLAIM));
         // Not for a few: a claim of hundreds costs little more.
         if waiting * 2 > wanted || wanted == 0 {
@@ -71,6 +82,18 @@ mod tests {
         assert_eq!(prefetch(1e6).claim(0, 200), 256);
         assert_eq!(prefetch(4_000.0).claim(0, 0), 128);
         assert_eq!(prefetch(1e6).claim(10_000, 0), LARGEST_CLAIM);
+    }
+
+    #[test]
+    fn more_are_claimed_at_once_when_claims_take_long() {
+        let mut prefetch = prefetch(600.0);
+        assert_eq!(prefetch.claim(1, 0), 16);
+        for _ in 0..10 {
+            prefetch.claimed(Duration::from_millis(20));
+        }
+        assert_eq!(prefetch.claim(1, 0), 64);
+        prefetch.claimed(Duration::from_secs(60));
+        assert_eq!(prefetch.claim(1, 0), 128);
     }
 
     #[test]

@@ -18,11 +18,12 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::{Worker, settle::Outbox};
+use super::{Worker, life::Life, settle::Outbox};
 use crate::{
-    Done, JobId, LeasedJob,
+    Done, Failure, JobId, LeasedJob,
     backend::{Backend, Claimed, Completed, Ending, Unfinished},
     leased::Holder,
+    store::flag,
 };
 
 /// What the jobs of a worker share.
@@ -35,6 +36,7 @@ pub(super) struct Runner {
     finished: AtomicU64,
     /// What their handlers took, in microseconds.
     ran: AtomicU64,
+    life: Life,
 }
 
 impl Runner {
@@ -47,6 +49,7 @@ impl Runner {
             cancelled: watch::Sender::default(),
             finished: AtomicU64::new(0),
             ran: AtomicU64::new(0),
+            life: Life::default(),
         }
     }
 
@@ -58,6 +61,11 @@ impl Runner {
     /// What they took, in all.
     pub(super) fn ran(&self) -> Duration {
         Duration::from_micros(self.ran.load(Ordering::Relaxed))
+    }
+
+    /// For how long the worker's leases stand.
+    pub(super) fn life(&self) -> &Life {
+        &self.life
     }
 
     pub(super) fn outbox(&self) -> &Outbox {
@@ -111,6 +119,7 @@ impl Runner {
     async fn handle(&self, job: Claimed) -> Result<Done, (Ending, String)> {
         let (id, attempt, max_attempts) = (job.id, job.attempt, job.max_attempts);
         let (queue, kind) = (job.queue.clone(), job.kind.clone());
+        let is_limited = job.flags & flag::LIMITED != 0;
         let waited = (attempt == 1).then_some(job.age);
         let metrics = self.worker.queue.metrics.as_ref().map(|metrics| metrics.queue());
         let running = metrics.map(|metrics| metrics.running(&queue, &kind, waited));
@@ -119,7 +128,8 @@ impl Runner {
         let trace_id = metrics.map(|_| context.trace_id());
         let Some(handler) = self.worker.handlers.get(&kind) else {
             let why = format!("this worker has no handler for jobs of kind `{kind}`");
-            return Err((self.after(attempt, max_attempts, Retry::Backoff), why));
+            let failure = Failure::retry(why);
+            return Err((self.after(&kind, attempt, max_attempts, &failure), failure.text));
         };
         // A handler's own failure is an outcome; what the boundary makes is a panic, or that it took too long.
         let boundary = Boundary::new("job").deadline(self.worker.job_timeout);
@@ -127,18 +137,24 @@ impl Runner {
         let handler = handler.clone();
         let run = boundary.run(async move { Ok::<_, seaworthy_errors::Error>(handler(job).await) });
         let mut cancelled = self.cancelled.subscribe();
+        let lease = self.life.lease();
         let ended = async {
             let result = tokio::select! {
                 biased;
                 result = run => match result {
-                    Ok(result) => result.map_err(|failure| match failure.again_in {
-                        Some(wait) => (Ending::ReturnIn(wait), failure.text),
-                        None => (self.after(attempt, max_attempts, failure.retry), failure.text),
-                    }),
-                    Err(error) => Err((self.after(attempt, max_attempts, Retry::Backoff), self.why_it_was_stopped(&error))),
-                },
+                    Ok(result) => result,
+                    Err(error) => Err(Failure::new(self.why_it_was_stopped(&error), Retry::Backoff, Some(error.code().id))),
+                }
+                .map_err(|failure| match failure.again_in {
+                    Some(wait) => (Ending::ReturnIn(wait), failure.text),
+                    None => (self.after(&kind, attempt, max_attempts, &failure), failure.text),
+                }),
                 _ = cancelled.wait_for(|cancelled| cancelled.contains(&id)) => {
                     Err((Ending::Cancelled, "somebody cancelled it while it ran".to_owned()))
+                }
+                () = lease.lapses(), if is_limited => {
+                    let failure = Failure::retry("the worker could not say that it lives, and stopped the job before others begin it");
+                    Err((self.after(&kind, attempt, max_attempts, &failure), failure.text))
                 }
             };
             // Within the work, so that the line has the ids of the request.
@@ -160,7 +176,8 @@ impl Runner {
             }
             result
         };
-        let result = Work::new(format!("job {kind}"), context).run(ended).await;
+        // Boxed: each future that has it as an argument would have room for it twice, and all of that is moved when the job is spawned.
+        let result = Work::new(format!("job {kind}"), context).run(Box::pin(ended)).await;
         if let Some(metrics) = metrics {
             let outcome = match &result {
                 Ok(_) => JobOutcome::Completed,
@@ -176,11 +193,14 @@ impl Runner {
     }
 
     /// What becomes of a job whose attempt failed.
-    fn after(&self, attempt: i16, max_attempts: i16, retry: Retry) -> Ending {
-        match retry {
+    fn after(&self, kind: &str, attempt: i16, max_attempts: i16, failure: &Failure) -> Ending {
+        match failure.retry {
             _ if attempt >= max_attempts => Ending::Dead,
             Retry::Never => Ending::Dead,
-            Retry::Backoff => Ending::RetryIn(self.worker.backoff.after(attempt)),
+            Retry::Backoff => {
+                let backoff = self.worker.backoffs.get(kind).unwrap_or(&self.worker.backoff);
+                backoff.after_failure(failure, attempt).map_or(Ending::Dead, Ending::RetryIn)
+            }
             Retry::After(wait) => Ending::RetryIn(wait),
         }
     }

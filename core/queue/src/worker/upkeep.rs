@@ -27,13 +27,20 @@ impl Upkeep {
         /// A beat that failed is repeated sooner.
         const REPEAT: Duration = Duration::from_millis(100);
         let heartbeat = self.worker.heartbeat;
+        let life = self.runner.life();
+        life.begins(id, self.worker.lease_timeout);
         loop {
+            let sent = Instant::now();
             match self.backend.heartbeat(id).await {
                 Ok(true) => {
+                    life.goes_on(sent, self.worker.lease_timeout);
                     self.worker.vitals.beats();
                     sleep(heartbeat).await;
                 }
-                Ok(false) => return,
+                Ok(false) => {
+                    life.ends();
+                    return;
+                }
                 Err(error) => {
                     warn!(%error, "a heartbeat failed");
                     sleep(heartbeat.min(REPEAT)).await;

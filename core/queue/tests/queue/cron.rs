@@ -20,7 +20,7 @@ fn check(expression: &str, zone: &str, after: &str, expected: &[&str]) {
         .upcoming(time(after))
         .take(expected.len())
         .map(|at| {
-            let at = Timestamp::try_from(at).unwrap().to_zoned(TimeZone::get(zone).unwrap());
+            let at = Timestamp::try_from(at).unwrap().to_zoned_datetime(TimeZone::get(zone).unwrap());
             at.strftime("%m-%d %H:%M:%S%:z").to_string()
         })
         .collect();

@@ -258,3 +258,35 @@ async fn a_queue_says_how_many_workers_it_could_use(env: Env) {
     let page = metrics.to_prometheus();
     assert!(page.contains(r#"queue_workers_wanted{queue="default"} 3"#), "{page}");
 }
+
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
+async fn what_failed_lately_is_told_with_its_error_the_newest_first(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
+    let working = worker(&queue)
+        .handle("good", |job| async { Ok(job.done()) })
+        .handle("bad", |job| async move { Err(Failure::retry(format!("no luck with {}", job.attempt()))) })
+        .start();
+    enqueue(&queue, &pool, NewJob::new("good", &()).unwrap()).await;
+    let long = vec!["å"; 200];
+    let bad = enqueue(&queue, &pool, NewJob::new("bad", &long).unwrap().max_attempts(2)).await;
+    until(&queue, "the ends", |stats| stats.completed == 1 && stats.dead == 1).await;
+    assert!(working.drain(DEADLINE).await);
+
+    let failures = queue.failures(10).await.unwrap();
+    let told: Vec<_> =
+        failures.iter().map(|one| (one.job, one.outcome.as_str(), one.why.as_deref())).collect();
+    assert_eq!(told, [(bad, "dead", Some("no luck with 2")), (bad, "retried", Some("no luck with 1"))]);
+    assert_eq!((failures[0].queue.as_str(), failures[0].kind.as_str()), ("default", "bad"));
+    assert!(failures[0].at >= failures[1].at);
+    assert_eq!(queue.failures(1).await.unwrap(), failures[..1]);
+
+    for filter in [JobFilter::new().state(JobState::Dead), JobFilter::new().kind("bad")] {
+        let listed = queue.jobs(&filter).await.unwrap().jobs;
+        let (at, why) = listed[0].given_up.clone().unwrap();
+        assert!(why == "no luck with 2" && at >= failures[1].at, "{filter:?}: {why}");
+        assert_eq!(listed[0].args_start.chars().count(), 200);
+        assert!(serde_json::to_string(&long).unwrap().starts_with(&listed[0].args_start));
+    }
+    let good = queue.jobs(&JobFilter::new().kind("good")).await.unwrap().jobs;
+    assert_eq!((good[0].args_start.as_str(), &good[0].given_up), ("null", &None));
+}

@@ -111,3 +111,73 @@ async fn of_many_in_one_call_the_first_with_a_key_counts(env: Env) {
     assert_eq!(ids[0], ids[2]);
     assert_eq!(queue.stats().await.unwrap().ready, 3);
 }
+
+fn refresh() -> NewJob {
+    NewJob::new("refresh", &()).unwrap().unique(Unique::while_waiting("ann"))
+}
+
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
+async fn while_one_runs_or_waits_to_be_tried_again_another_one_can_wait(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
+    let (started, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begun, wait) = (started.clone(), released.clone());
+    let (first, is_new) = offer(&queue, &pool, &refresh()).await;
+    assert!(is_new);
+    assert_eq!(offer(&queue, &pool, &refresh()).await, (first, false), "it waits");
+    let working = worker(&queue)
+        .concurrency(1)
+        .handle("refresh", move |job| {
+            let (begun, wait) = (begun.clone(), wait.clone());
+            async move {
+                begun.notify_one();
+                wait.notified().await;
+                if job.id().0 == first && job.attempt() == 1 {
+                    return Err(Failure::retry_after(Duration::from_secs(3_600), "later"));
+                }
+                Ok(job.done())
+            }
+        })
+        .start();
+    started.notified().await;
+    let (second, is_new) = offer(&queue, &pool, &refresh()).await;
+    assert!(is_new && second != first, "while it runs");
+    assert_eq!(offer(&queue, &pool, &refresh()).await, (second, false));
+    released.notify_one();
+    started.notified().await;
+    until(&queue, "a wait for another try", |stats| stats.scheduled == 1).await;
+    assert!(offer(&queue, &pool, &refresh()).await.1);
+    released.notify_one();
+    started.notified().await;
+    released.notify_one();
+    until(&queue, "completion", |stats| stats.completed == 2).await;
+    assert!(working.drain(DEADLINE).await);
+}
+
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
+async fn one_that_waits_begins_after_those_who_were_told_of_it_have_committed(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
+    sqlx::query("create table change (number bigint)").execute(&pool).await.unwrap();
+    let (first, _) = offer(&queue, &pool, &refresh()).await;
+    let mut tx = pool.begin().await.unwrap();
+    let told = queue.offer(&mut tx, &refresh()).await.unwrap();
+    assert_eq!((told.id.0, told.is_new), (first, false));
+    let seen = pool.clone();
+    let working = worker(&queue)
+        .handle("other", |job| async { Ok(job.done()) })
+        .handle("refresh", move |job| {
+            let pool = seen.clone();
+            async move {
+                let changes: i64 = sqlx::query_scalar("select count(*) from change").fetch_one(&pool).await?;
+                Ok(job.done_with(&changes)?)
+            }
+        })
+        .start();
+    // Other jobs of the same claim don't wait for it.
+    offer(&queue, &pool, &NewJob::new("other", &()).unwrap()).await;
+    until(&queue, "the other one", |stats| stats.completed == 1).await;
+    sqlx::query("insert into change values (1)").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    until(&queue, "completion", |stats| stats.completed == 2).await;
+    assert_eq!(queue.result::<i64>(seaworthy_queue::JobId(first)).await.unwrap(), Some(1));
+    assert!(working.drain(DEADLINE).await);
+}

@@ -54,6 +54,8 @@ pub struct Backlog {
     pub ready: u64,
     /// Jobs that wait for their time.
     pub scheduled: u64,
+    /// Jobs that wait until a limit lets them through.
+    pub limited: u64,
     /// Jobs that a worker has.
     pub leased: u64,
     /// Jobs that were given up.
@@ -175,9 +177,15 @@ impl QueueMetrics {
 
     /// What somebody counted.
     pub fn backlog(&self, queue: &str, backlog: Backlog) {
-        let Backlog { ready, scheduled, leased, dead, oldest } = backlog;
-        for (state, jobs) in [("ready", ready), ("scheduled", scheduled), ("leased", leased), ("dead", dead)]
-        {
+        let Backlog { ready, scheduled, limited, leased, dead, oldest } = backlog;
+        let states = [
+            ("ready", ready),
+            ("scheduled", scheduled),
+            ("limited", limited),
+            ("leased", leased),
+            ("dead", dead),
+        ];
+        for (state, jobs) in states {
             self.depth.get([queue, state]).set(i64::try_from(jobs).unwrap_or(i64::MAX));
         }
         self.oldest.get([queue]).set(oldest.as_secs_f64());

@@ -40,7 +40,8 @@ pub(crate) async fn start(site: &Site, name: &str, spec: &Postgres) -> Result<Ar
             account.make_folder(&data)?;
             base_backup(&binary, account, link, &data)?;
             let process = Process::new(&name, data.clone(), binary.path.clone(), account)
-                .args(arguments(&data, port, &spec));
+                .args(arguments(&data, port, &spec))
+                .env(&spec.env);
             return Ok(NativeService {
                 login: link.login.clone(),
                 ..NativeService::new(process, Some(port))
@@ -55,7 +56,8 @@ pub(crate) async fn start(site: &Site, name: &str, spec: &Postgres) -> Result<Ar
         let password = fs::read_to_string(cluster.folder.join("password"))
             .map_err(Error::io("reading the cached cluster's password"))?;
         let process = Process::new(&name, data.clone(), binary.path.clone(), account)
-            .args(arguments(&data, port, &spec));
+            .args(arguments(&data, port, &spec))
+            .env(&spec.env);
         let login = Login { user: USER.to_owned(), password, database: "postgres".to_owned() };
         Ok(NativeService { login, disk, ..NativeService::new(process, Some(port)) })
     })?;
