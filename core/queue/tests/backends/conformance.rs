@@ -598,7 +598,10 @@ async fn a_worker_runs_what_is_pushed_and_stops_what_is_cancelled(world: World) 
     let working = Worker::new(world.queue.clone())
         .poll(Duration::from_secs(3_600))
         .heartbeat(Duration::from_millis(20), DEADLINE)
-        .handle("work", |job| async move { Ok(job.done_with(&job.args::<i64>()?)?) })
+        .handle("work", |job| async move {
+            let number: i64 = job.args()?;
+            Ok(job.done_with(&number)?)
+        })
         .handle("hang", move |job| {
             let begun = begun.clone();
             async move {

@@ -69,7 +69,7 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let any = 0_usize..64;
+    let place = 0_usize..64;
     let new = (
         1_u8..4,
         any::<bool>(),
@@ -90,21 +90,21 @@ fn act() -> impl Strategy<Value = Act> {
         4 => new.prop_map(Act::Enqueue),
         6 => (0..WORKERS, prop::sample::select(vec![1_usize, 2, 4]), prop::bool::weighted(0.2))
             .prop_map(|(worker, limit, is_lost)| Act::Claim { worker, limit, is_lost }),
-        5 => (any.clone(), any::<bool>(), any::<bool>())
+        5 => (place.clone(), any::<bool>(), any::<bool>())
             .prop_map(|(lease, is_all, is_repeated)| Act::Complete { lease, is_all, is_repeated }),
-        4 => (any.clone(), 0_usize..5, any::<bool>())
+        4 => (place.clone(), 0_usize..5, any::<bool>())
             .prop_map(|(lease, how, is_repeated)| Act::Fail { lease, how, is_repeated }),
-        1 => any.clone().prop_map(|lease| Act::GiveBack { lease }),
-        1 => any.clone().prop_map(|lease| Act::Close { lease }),
+        1 => place.clone().prop_map(|lease| Act::GiveBack { lease }),
+        1 => place.clone().prop_map(|lease| Act::Close { lease }),
         2 => (0..WORKERS).prop_map(|worker| Act::Kill { worker }),
         2 => Just(Act::TimePasses),
         2 => Just(Act::Rescue),
         1 => (0..WORKERS).prop_map(|worker| Act::FindLostClaims { worker }),
-        2 => any.clone().prop_map(|job| Act::Cancel { job }),
+        2 => place.clone().prop_map(|job| Act::Cancel { job }),
         1 => Just(Act::Pause),
         1 => Just(Act::Resume),
-        1 => any.clone().prop_map(|job| Act::Replay { job }),
-        1 => any.prop_map(|job| Act::Purge { job }),
+        1 => place.clone().prop_map(|job| Act::Replay { job }),
+        1 => place.prop_map(|job| Act::Purge { job }),
     ]
 }
 

@@ -60,6 +60,7 @@ impl Model {
         Stats {
             ready: at(|place| *place == Place::Ready),
             scheduled: at(|place| *place == Place::Scheduled),
+            limited: 0,
             blocked: at(|place| matches!(place, Place::Blocked(_))),
             leased: at(|place| matches!(place, Place::Leased(_))),
             dead: at(|place| *place == Place::Dead),

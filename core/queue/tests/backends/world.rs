@@ -24,8 +24,8 @@ pub(crate) struct World {
 
 enum Clock {
     Memory(Memory),
-    /// The folder that the file is in.
-    File(Memory, tempfile::TempDir),
+    /// With the folder that the file is in, which goes with it.
+    File(Memory, #[expect(dead_code, reason = "it is there to be dropped")] tempfile::TempDir),
     Postgres(PgPool),
     #[cfg(feature = "redis")]
     Redis(redis::aio::MultiplexedConnection),

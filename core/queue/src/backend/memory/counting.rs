@@ -18,6 +18,7 @@ impl State {
         Stats {
             ready: ready as i64,
             scheduled: self.scheduled.len() as i64,
+            limited: 0,
             blocked: blocked as i64,
             leased: leased as i64,
             dead: self.dead.len() as i64,
@@ -41,6 +42,7 @@ impl State {
         Backlog {
             ready: ready.map_or(0, |ready| ready.len() as u64),
             scheduled: self.scheduled.iter().filter(|(_, id)| of_queue(id)).count() as u64,
+            limited: 0,
             leased: self.leases.values().map(|lease| lease.open.len() as u64).sum(),
             dead: self.dead.iter().filter(|(_, id)| of_queue(id)).count() as u64,
             oldest: Duration::from_micros(waited.max(0).unsigned_abs()),

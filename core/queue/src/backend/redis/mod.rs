@@ -249,13 +249,24 @@ impl Backend for Redis {
     async fn backlog(&self, queue: &str) -> Result<Backlog, Error> {
         let (ready, scheduled, leased, dead, oldest): (u64, u64, u64, u64, u64) =
             self.call("backlog", json!({"queue": queue})).await?;
-        Ok(Backlog { ready, scheduled, leased, dead, oldest: Duration::from_micros(oldest) })
+        Ok(Backlog { ready, scheduled, limited: 0, leased, dead, oldest: Duration::from_micros(oldest) })
     }
 
     async fn stats(&self) -> Result<Stats, Error> {
         let (ready, scheduled, blocked, leased, dead, completed, rescued, cancelled, expired) =
             self.call("stats", json!({})).await?;
-        Ok(Stats { ready, scheduled, blocked, leased, dead, completed, rescued, cancelled, expired })
+        Ok(Stats {
+            ready,
+            scheduled,
+            limited: 0,
+            blocked,
+            leased,
+            dead,
+            completed,
+            rescued,
+            cancelled,
+            expired,
+        })
     }
 
     async fn dead_letters(&self, kind: Option<&str>, limit: i64) -> Result<Vec<DeadLetter>, Error> {
