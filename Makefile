@@ -23,8 +23,8 @@ soak:
 	cargo build --locked -p seaworthy-scenarios
 	target/debug/seaworthy run --soak $(SOAK) --report target/seaworthy/soak
 
-# What the tests need beyond the default features: the fault proxy's server, and the driver of a Toxiproxy server.
-FEATURES = seaworthy-fault-proxy/server,seaworthy-harness/toxiproxy
+# What the tests need beyond the default features: the fault proxy's server, the driver of a Toxiproxy server, and queues in Redis.
+FEATURES = seaworthy-fault-proxy/server,seaworthy-harness/toxiproxy,seaworthy-queue/redis
 
 # The container tests choose Docker by themselves; the rest runs on native processes, which start faster.
 test:

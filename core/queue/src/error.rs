@@ -1,5 +1,7 @@
 //! What can go wrong in the queue.
 
+use std::{path::PathBuf, time::Duration};
+
 use seaworthy_errors::{Code, codes};
 use uuid::Uuid;
 
@@ -10,6 +12,10 @@ pub enum Error {
     /// The database refused a statement or could not be reached.
     #[error("the queue's database failed: {0}")]
     Database(#[from] sqlx::Error),
+    /// The Redis that the queue is in refused a call or could not be reached.
+    #[cfg(feature = "redis")]
+    #[error("the queue's Redis failed: {0}")]
+    Redis(#[from] redis::RedisError),
     /// The queue's tables could not be created or brought up to date.
     #[error("the queue's migration failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -125,6 +131,22 @@ pub enum Error {
         /// The identity that was given up.
         worker: Uuid,
     },
+    /// The file of a queue that is kept in one could not be read or written, or is damaged.
+    #[error("the queue's file {} failed: {source}", path.display())]
+    Log {
+        /// Which file.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// The storage did not answer in time; what was asked for may have happened or not.
+    #[error("no answer from `{backend}` within {within:?}")]
+    NoAnswer {
+        /// Where the queue is.
+        backend: &'static str,
+        /// The deadline.
+        within: Duration,
+    },
     /// The transactional API was called on a queue that is not in the transaction's database.
     #[error(
         "a queue on `{backend}` can't take part in a Postgres transaction: call `{instead}`, and make the work idempotent; or keep the queue in that database (`Queue::new`)"
@@ -206,6 +228,12 @@ codes! {
         retry: Retry::Backoff,
     }
 
+    /// The file of a queue that is kept in one could not be read or written, or is damaged.
+    pub LOG = "QUEUE-0023", Unavailable, "The queue's file is not available" {
+        example: "The disk is full, or another process has the queue open.",
+        remedy: "Make room, and the queue goes on by itself; end the other process; or restore the file from a copy.",
+    }
+
     /// The transactional API was called on a queue that is not in the transaction's database.
     pub NOT_TRANSACTIONAL = "QUEUE-0022", FailedPrecondition, "The queue can't take part in a transaction" {
         example: "A program that enqueues in its own transaction is started with a queue on Redis.",
@@ -253,7 +281,10 @@ impl Error {
     /// The code, which stays the same over releases.
     pub fn code(&self) -> &'static Code {
         match self {
-            Error::Database(_) => &DATABASE,
+            Error::Database(_) | Error::NoAnswer { .. } => &DATABASE,
+            #[cfg(feature = "redis")]
+            Error::Redis(_) => &DATABASE,
+            Error::Log { .. } => &LOG,
             Error::Migration(_) => &MIGRATION,
             Error::Arguments { .. } => &ARGUMENTS,
             Error::ArgumentsTooLarge { .. } => &ARGUMENTS_TOO_LARGE,
@@ -277,8 +308,20 @@ impl Error {
 impl Error {
     /// Whether the storage understood what it was asked for and refused it: bad data, a broken constraint, a missing privilege or table. Asking again does not help.
     pub(crate) fn is_refusal(&self) -> bool {
-        let Error::Database(sqlx::Error::Database(error)) = self else { return false };
-        error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
+        match self {
+            Error::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class))),
+            #[cfg(feature = "redis")]
+            Error::Redis(error) => {
+                use redis::{ErrorKind, ServerErrorKind};
+                matches!(
+                    error.kind(),
+                    ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::NoPerm)
+                )
+            }
+            _ => false,
+        }
     }
 }
 

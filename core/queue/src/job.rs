@@ -6,12 +6,12 @@ use std::{
 };
 
 use seaworthy_telemetry::trace;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Debounce, Error, limit::MAX_KEY, store::flag};
 
 /// A job's number, unique in its database and growing with time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub i64);
 
 impl fmt::Display for JobId {
@@ -114,7 +114,7 @@ pub(crate) struct LimitedBy {
 }
 
 /// When a job may run at the earliest, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Start {
     Now,
     /// After it is enqueued, by the database's clock.

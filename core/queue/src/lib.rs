@@ -45,7 +45,11 @@
 //! # }
 //! ```
 //!
-//! # The data model
+//! # Where jobs are kept
+//!
+//! In the application's Postgres, as above; or, without its transactions, [in memory](Queue::in_memory), [in a file](backend::Memory::open), or in Redis (the feature `redis`). See [`backend`].
+//!
+//! # The data model on Postgres
 //!
 //! Everything lives in the schema `seaworthy_queue`. A `job` row never changes. `ready` holds what can be
 //! claimed, `scheduled` what becomes ready later, `blocked` what waits for other jobs, `gated` what waits for a limit, `draft` what is not a job yet, `dead_letter` what was given up. A claim moves a batch of rows

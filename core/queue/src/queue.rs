@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use seaworthy_telemetry::metrics::{Backlog, Metrics};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Error, Flow, JobId, NewJob,
@@ -72,7 +72,7 @@ pub enum Cancelled {
 }
 
 /// How far a job is, in units of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// So much is done.
     pub done: i64,
@@ -102,6 +102,11 @@ impl Queue {
     pub fn on(backend: impl Backend) -> Self {
         let backend: Arc<dyn Backend> = Arc::new(backend);
         Queue { notifier: Notifier::new(backend.clone()), backend, metrics: None }
+    }
+
+    /// Where its jobs are kept.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
     /// The connections of a queue that is kept in Postgres, for what only that can do.

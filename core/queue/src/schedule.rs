@@ -114,7 +114,11 @@ impl Queue {
     /// [`Error::Cron`] when it is not due before the year 5000; [`Error::Together`] for a debounced job; [`Error::Database`]; [`Error::OnlyPostgres`].
     pub async fn schedule(&self, schedule: &Schedule) -> Result<(), Error> {
         if schedule.job.debounce.is_some() {
-            return Err(Error::Together { kind: schedule.job.kind.clone(), what: "debounced", part: "periodic" });
+            return Err(Error::Together {
+                kind: schedule.job.kind.clone(),
+                what: "debounced",
+                part: "periodic",
+            });
         }
         let db = self.postgres("schedules")?;
         db.within(store::upsert_schedule(db, schedule)).await

@@ -44,10 +44,11 @@ pub(crate) fn coordination(backend: &dyn Backend) -> Result<&dyn Coordination, E
 
 /// Whether a back end takes these jobs.
 pub(crate) fn check(backend: &dyn Backend, jobs: &[NewJob]) -> Result<(), Error> {
-    let needs = |job: &NewJob| match (&job.limit, &job.debounce) {
-        (Some(_), _) => Some("limits"),
-        (None, Some(_)) => Some("debounced jobs"),
-        (None, None) => None,
+    let needs = |job: &NewJob| match (&job.limit, &job.debounce, &job.unique) {
+        (Some(_), _, _) => Some("limits"),
+        (_, Some(_), _) => Some("debounced jobs"),
+        (_, _, Some(unique)) if unique.while_waiting => Some("jobs that are unique while they wait"),
+        _ => None,
     };
     match jobs.iter().find_map(needs) {
         Some(what) if backend.coordination().is_none() => {

@@ -12,17 +12,24 @@
 //! - **A call ends**: with an answer or an error, within the back end's deadline. After an error it may have happened or not.
 
 mod coordination;
+mod memory;
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{any::Any, collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use seaworthy_telemetry::metrics::Backlog;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;
 pub use crate::leased::Claimed;
 pub use coordination::Coordination;
 pub(crate) use coordination::{check, coordination};
+pub use memory::{Fsync, Memory};
 pub(crate) use postgres::Postgres;
 
 use crate::{
@@ -218,7 +225,7 @@ pub struct ClaimedBatch {
 }
 
 /// Jobs of one lease whose work is done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Completed {
     /// The lease.
     pub token: Uuid,
@@ -237,7 +244,7 @@ pub struct Completed {
 }
 
 /// A job whose work was not done.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Unfinished {
     /// The lease.
     pub token: Uuid,
@@ -258,7 +265,7 @@ pub struct Unfinished {
 }
 
 /// How an attempt ended that did not do the job's work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// It is tried again after this time.
     RetryIn(Duration),

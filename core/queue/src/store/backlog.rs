@@ -19,7 +19,9 @@ pub(crate) async fn backlog(db: &Connections, queue: &str) -> Result<Backlog, Er
             (select count(*) from (
                 select from seaworthy_queue.gated join seaworthy_queue.job using (id) where queue = $1 limit 10000
             ) few) as limited,
-            (select coalesce(sum(cardinality(job_ids)), 0)::bigint from seaworthy_queue.lease_batch) as leased,
+            (select coalesce(sum(cardinality(job_ids)), 0)::bigint from seaworthy_queue.lease_batch) - (
+                select coalesce(sum(cardinality(job_ids)), 0)::bigint from seaworthy_queue.done_batch where token in (select token from seaworthy_queue.lease_batch)
+            ) as leased,
             (select count(*) from (
                 select from seaworthy_queue.dead_letter join seaworthy_queue.job using (id) where queue = $1 limit 10000
             ) few) as dead,

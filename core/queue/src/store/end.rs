@@ -84,6 +84,7 @@ pub(crate) async fn complete_many(db: &Connections, done: &[Completed]) -> Resul
     Ok(stood)
 }
 
+/// A record under the same number that is no completion is that of a rescue, which began to count where the worker had not come yet.
 async fn record_completed(tx: &mut PgConnection, done: &[Completed]) -> Result<HashSet<Uuid>, Error> {
     let (mut jobs, mut ran, mut first, mut last) =
         (Vec::<i64>::new(), Vec::<f32>::new(), Vec::new(), Vec::new());
@@ -106,7 +107,7 @@ async fn record_completed(tx: &mut PgConnection, done: &[Completed]) -> Result<H
             delete from seaworthy_queue.lease_batch where token in (select token from new join lease using (token) where is_over)
         )
         select token from lease
-        union select token from seaworthy_queue.done_batch join new using (token, part)",
+        union select token from seaworthy_queue.done_batch join new using (token, part) where outcome = 'completed'",
     )
     .bind(done.iter().map(|one| one.token).collect::<Vec<_>>())
     .bind(done.iter().map(|one| one.part).collect::<Vec<_>>())

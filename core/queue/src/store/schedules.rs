@@ -12,7 +12,8 @@ use super::{
     leader,
 };
 use crate::{
-    Cron, CronError, Error, JobId, Missed, NewJob, Schedule, Scheduled, Unique, connections::Connections,
+    Cron, CronError, Error, JobId, Missed, NewJob, Schedule, Scheduled, Unique,
+    connections::Connections,
     job::{LimitedBy, Start},
 };
 
