@@ -71,8 +71,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     ///     const VERSION: u8 = 2;
     ///
     ///     // Version 1 was about one order.
-    ///     fn upcast(_version: u8, mut args: Value) -> Result<Value, serde_json::Error> {
-    ///         Ok(json!({ "orders": [args["order"].take()] }))
+    ///     fn upcast(_version: u8, args: Value) -> Result<Value, serde_json::Error> {
+    ///         Ok(json!({ "orders": [args.get("order")] }))
     ///     }
     /// }
     /// ```

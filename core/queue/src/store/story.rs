@@ -12,7 +12,7 @@ use crate::{Attempt, Error, JobId, JobState, JobStory, Progress, connections::Co
 pub(crate) async fn story(db: &Connections, job: JobId) -> Result<Option<JobStory>, Error> {
     let mut held = db.acquire().await?;
     let statement = format!(
-        "select {SUMMARY}, args::text as args, flags, trace, replay_of, (extract(epoch from expires_at) * 1000000)::bigint as expires_at,
+        "select {SUMMARY}, args::text as args, flags, trace, replay_of, (extract(epoch from job.expires_at) * 1000000)::bigint as expires_at,
             (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at,
             coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt, held.worker, {GIVEN_UP},
             case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked' when gated.id is not null then 'limited'

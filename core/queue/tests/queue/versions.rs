@@ -29,9 +29,9 @@ impl Job for Ship {
 
     fn upcast(version: u8, mut args: Value) -> Result<Value, serde_json::Error> {
         if version == 1 {
-            args = json!({ "order_list": [args["order"].take()] });
+            args = json!({ "order_list": [args.get("order")] });
         }
-        Ok(json!({ "orders": args["order_list"].take() }))
+        Ok(json!({ "orders": args.get("order_list") }))
     }
 }
 

@@ -22,7 +22,7 @@ async fn three(env: &Env) -> Operator {
 async fn they_are_listed_with_their_errors(env: Env) {
     let operator = three(&env).await;
     let list = operator.says(&["dead", "list"]).await;
-    insta::assert_snapshot!(list);
+    insta::assert_snapshot!("dead_letters", list);
     assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
     let list = operator.json(&["dead", "list", "--queue", "mail"]).await;
     assert_eq!((list["jobs"].as_array().unwrap().len(), list["jobs"][0]["id"].as_i64()), (1, Some(2)));

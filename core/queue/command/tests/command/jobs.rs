@@ -41,7 +41,7 @@ async fn many(env: &Env) -> Operator {
 async fn a_list_fits_a_terminal_and_says_where_each_job_is(env: Env) {
     let operator = many(&env).await;
     let list = operator.says(&["list"]).await;
-    insta::assert_snapshot!(list);
+    insta::assert_snapshot!("jobs", list);
     assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
     assert!(!list.contains('\x1b'));
 }
@@ -79,7 +79,7 @@ async fn a_job_is_shown_with_everything_that_is_known(env: Env) {
         operator.says(&["show", "1"]).await,
         operator.says(&["show", "7"]).await,
     );
-    insta::assert_snapshot!([dead.as_str(), &done, &waiting].join("\n"));
+    insta::assert_snapshot!("stories", [dead.as_str(), &done, &waiting].join("\n"));
     assert!(!dead.contains('\x1b'));
     let told = operator.json(&["show", "2"]).await;
     assert_eq!(told["args"]["text"].as_str().unwrap(), "dear ann, ".repeat(30), "nothing is cut");

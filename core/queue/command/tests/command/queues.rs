@@ -55,7 +55,7 @@ async fn stats_tell_what_waits_and_what_happened(env: Env) {
         .run("update seaworthy_queue.done_batch set ran = array_fill(0.5::real, array[cardinality(job_ids)])")
         .await;
     let told = operator.says(&["stats", "--last", "6h"]).await;
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!("stats", told);
     assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
     let told = operator.json(&["stats", "--last", "6h"]).await;
     assert_eq!(told["queues"][0]["name"], "mail");
@@ -80,7 +80,7 @@ async fn workers_are_told_apart_and_lost_ones_are_marked(env: Env) {
     operator
         .run("insert into seaworthy_queue.leader (epoch, worker, until) values (1, '11111111-0000-4000-8000-000000000000', clock_timestamp() + interval '1 hour')")
         .await;
-    insta::assert_snapshot!(operator.says(&["workers"]).await);
+    insta::assert_snapshot!("workers", operator.says(&["workers"]).await);
     let told = operator.json(&["workers"]).await;
     assert_eq!(told["workers"][0]["id"], "11111111-0000-4000-8000-000000000000");
     assert_eq!(

@@ -21,7 +21,7 @@ async fn schedules_are_listed_paused_and_resumed(env: Env) {
         .run("update seaworthy_queue.schedule set next_at = clock_timestamp() + interval '5 hours 30 minutes' where name = 'sales report'")
         .await;
     let list = operator.says(&["schedules", "list"]).await;
-    insta::assert_snapshot!(list);
+    insta::assert_snapshot!("schedules", list);
     assert!(list.lines().all(|line| line.chars().count() <= 80), "{list}");
 
     let said = ["no schedule sleep; there are: sales report, sweep"];
