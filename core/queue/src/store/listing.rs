@@ -256,7 +256,10 @@ pub(crate) async fn workers(db: &Connections) -> Result<Vec<WorkerInfo>, Error> 
     let rows = sqlx::query(
         "select id, host, pid, queues, concurrency, (extract(epoch from started_at) * 1000000)::bigint as started_at,
             extract(epoch from clock_timestamp() - beat_at)::float8 as silent, beat_at < clock_timestamp() - lease_timeout as is_lost,
-            (select coalesce(sum(cardinality(job_ids)), 0)::bigint from seaworthy_queue.lease_batch where lease_batch.worker = worker.id) as jobs,
+            (select coalesce(sum(cardinality(job_ids)), 0)::bigint from seaworthy_queue.lease_batch where lease_batch.worker = worker.id) - (
+                select coalesce(sum(cardinality(job_ids)), 0)::bigint from seaworthy_queue.done_batch
+                where token in (select token from seaworthy_queue.lease_batch where lease_batch.worker = worker.id)
+            ) as jobs,
             exists (select from seaworthy_queue.leader where leader.worker = worker.id and until > clock_timestamp()) as is_leader
          from seaworthy_queue.worker order by started_at, id limit 10000",
     )
