@@ -74,7 +74,7 @@ pub enum Error {
         why: String,
         /// What the database said, if it was asked.
         #[source]
-        source: Option<sqlx::Error>,
+        source: Option<Box<sqlx::Error>>,
     },
 
     /// A record can't be written as JSON or CSV.

@@ -44,7 +44,7 @@ impl Planner {
     }
 
     /// Plans with no way back: what was asked for has an end.
-    pub(crate) fn from_here<T>(&mut self, plan: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn afresh<T>(&mut self, plan: impl FnOnce(&mut Self) -> T) -> T {
         let path = std::mem::take(&mut self.path);
         let planned = plan(self);
         self.path = path;
@@ -96,18 +96,24 @@ pub(crate) struct At<'a> {
     pub(crate) each: u64,
 }
 
+/// Gives a record the key of its parent.
+type Refer<R> = dyn Fn(&mut R, &At<'_>) + Send + Sync;
+
 /// Refers a record to its parent.
 pub(crate) struct Link<R> {
-    pub(crate) apply: Box<dyn Fn(&mut R, &At<'_>) + Send + Sync>,
+    pub(crate) apply: Box<Refer<R>>,
     /// The node that makes the parents.
     pub(crate) from: Option<usize>,
 }
+
+/// Plans the parents of so many records, and says how each record refers to its own.
+type PlanParents<R> = dyn Fn(&mut Planner, u64) -> Result<Link<R>, Error> + Send + Sync;
 
 /// A field that refers to a parent, and how to make one where none was given.
 pub struct ParentField<R> {
     pub(crate) field: &'static str,
     pub(crate) required: bool,
-    pub(crate) plan: Arc<dyn Fn(&mut Planner, u64) -> Result<Link<R>, Error> + Send + Sync>,
+    pub(crate) plan: Arc<PlanParents<R>>,
 }
 
 impl<R: Model> ParentField<R> {
@@ -164,7 +170,7 @@ impl<P: Model, R: BelongsTo<P>> Children<P> for Builder<R, Many> {
         });
         let positions = parents.positions.start * each..parents.positions.end * each;
         let incoming = (R::FIELD, Link { apply, from: Some(node) });
-        planner.from_here(|planner| self.plan(planner, &Part { positions, each }, Some(incoming)))?;
+        planner.afresh(|planner| self.plan(planner, &Part { positions, each }, Some(incoming)))?;
         Ok(())
     }
 
@@ -194,7 +200,7 @@ impl<R: Model, C> Builder<R, C> {
             }
             linked.push(field);
             if let Some(given) = given {
-                links.push(planner.from_here(|planner| given(planner, count))?);
+                links.push(planner.afresh(|planner| given(planner, count))?);
             }
         }
         if let Some((field, link)) = incoming.take().filter(|(field, _)| !linked.contains(field)) {

@@ -39,7 +39,7 @@ pub(crate) fn refusal(error: sqlx::Error, table: &Table, nodes: &[&dyn Node]) ->
         .unwrap_or_else(|| "?".to_owned());
     let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
     let why = format!("{}{detail}", said.message());
-    Error::Refused { factory, field, row, why, source: Some(error) }
+    Error::Refused { factory, field, row, why, source: Some(Box::new(error)) }
 }
 
 /// The line and the column that `COPY` says it was at: `COPY users, line 3, column email: "…"`.

@@ -158,7 +158,7 @@ mod tests {
     fn the_bar_says_how_far_it_is() {
         let check = |rows, text: &str| {
             let shown = line(Progress { table: "shop.orders", rows, total: 1_000 });
-            assert_eq!(shown.replace(' ', "").replace('█', ""), text);
+            assert_eq!(shown.replace([' ', '█'], ""), text);
             assert_eq!(shown.chars().position(|letter| letter == ']'), Some(Bar::WIDTH + 1), "{shown}");
         };
         check(0, "[]0%of1000rows,shop.orders");

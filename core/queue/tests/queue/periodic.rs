@@ -125,14 +125,12 @@ async fn each_occurrence_is_one_job_however_many_workers_there_are(env: Env) {
     };
     let workers: Vec<_> = (0..3).map(|_| ticking().start()).collect();
     // Leaders are killed while they enqueue, and others go on.
-    let mut killed = 0;
-    for running in workers {
+    for (killed, running) in (0..).zip(workers) {
         let give_up = Instant::now() + DEADLINE;
         while occurrences(&pool).await < (killed + 1) * 2 && Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         drop(running);
-        killed += 1;
     }
     let last = ticking().start();
     until_nothing_is_due(&pool).await;
