@@ -60,6 +60,7 @@
 //! those that take long, a worker holds no more than it runs. It has connections of its own, on which whatever did not end well is not used again.
 
 mod analytics;
+mod answers;
 pub mod backend;
 mod backoff;
 mod batch;
@@ -84,6 +85,7 @@ mod transactional;
 mod worker;
 
 pub use analytics::{Analytics, Capacity, Demand, KindAnalytics, Quantiles};
+pub use answers::{Cancelled, DeadLetter, Enqueued, Progress, Stats};
 pub use backoff::Backoff;
 pub use batch::{Batch, BatchId, BatchProgress};
 pub use cron::{Cron, CronError};
@@ -96,7 +98,7 @@ pub use job::{Job, JobId, NewJob, Unique};
 pub use leased::{Done, LeasedJob};
 pub use limit::{AtLimit, Limit};
 pub use listing::{Attempt, JobFilter, JobPage, JobState, JobStory, JobSummary, QueueInfo, WorkerInfo};
-pub use queue::{Cancelled, DeadLetter, Enqueued, Progress, Queue, Stats};
+pub use queue::Queue;
 pub use retention::Retention;
 pub use schedule::{Missed, Schedule, Scheduled};
 pub use worker::{RunningWorker, Worker};

@@ -34,8 +34,8 @@ pub(crate) use postgres::Postgres;
 
 use crate::{
     Error, JobId, NewJob,
+    answers::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
     connections::Connections,
-    queue::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
 };
 
 /// Storage that keeps a queue's jobs; see the [module](self) for what each one promises.

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::{Backend, Claim, Claimed, ClaimedBatch, Completed, Coordination, Listener, Unfinished};
 use crate::{
     Error, JobId, NewJob,
+    answers::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
     connections::Connections,
-    queue::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
     store,
 };
 

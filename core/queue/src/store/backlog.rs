@@ -5,7 +5,7 @@ use std::time::Duration;
 use seaworthy_telemetry::metrics::Backlog;
 use sqlx::Row;
 
-use crate::{Error, connections::Connections, queue::Stats};
+use crate::{Error, answers::Stats, connections::Connections};
 
 /// What waits in a queue. The oldest job is the one with the lowest number: numbers grow with time.
 pub(crate) async fn backlog(db: &Connections, queue: &str) -> Result<Backlog, Error> {

@@ -6,7 +6,7 @@ use super::{
     debounce,
     flow::{cancel_children, record_cancelled},
 };
-use crate::{Error, JobId, connections::Connections, queue::Cancelled};
+use crate::{Error, JobId, answers::Cancelled, connections::Connections};
 
 /// Cancels a job that no worker has, or asks the worker that has it to stop it.
 pub(crate) async fn cancel(db: &Connections, job: JobId) -> Result<Cancelled, Error> {

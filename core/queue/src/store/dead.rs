@@ -3,7 +3,7 @@
 use sqlx::{Connection as _, Row, postgres::PgRow};
 
 use super::{flag, gate};
-use crate::{Error, JobId, connections::Connections, queue::DeadLetter};
+use crate::{Error, JobId, answers::DeadLetter, connections::Connections};
 
 /// The newest of a kind, or of all kinds.
 pub(crate) async fn dead_letters(

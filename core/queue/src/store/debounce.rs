@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{Connection as _, PgConnection, Row};
 
 use super::{MAINTENANCE_BATCH, draft, limit_lock_waits};
-use crate::{Error, JobId, NewJob, connections::Connections, queue::Enqueued};
+use crate::{Error, JobId, NewJob, answers::Enqueued, connections::Connections};
 
 /// Puts off the drafts of these jobs, which all have a key, or begins to wait with them. Of those with the same key here, the last one wins.
 pub(super) async fn debounce(tx: &mut PgConnection, jobs: &[&NewJob]) -> Result<Vec<Enqueued>, Error> {

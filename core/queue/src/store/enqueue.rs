@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::{PgConnection, Row};
 
 use super::{debounce::debounce, flag, gate, limit::check_limits};
-use crate::{Error, JobId, NewJob, Unique, job::Start, queue::Enqueued};
+use crate::{Error, JobId, NewJob, Unique, answers::Enqueued, job::Start};
 
 /// Whose key it will be, for how long, and whether only while the job waits.
 type Wanted = (i64, Option<i64>, bool);

@@ -7,7 +7,7 @@ use super::{
     enqueue::enqueue,
     flag,
 };
-use crate::{Error, NewJob, queue::Enqueued};
+use crate::{Error, NewJob, answers::Enqueued};
 
 /// Enqueues jobs of which some wait for others: pairs of places, parent and child, each once.
 pub(crate) async fn enqueue_flow(

@@ -2,7 +2,7 @@
 
 use sqlx::{Row, types::Uuid};
 
-use crate::{Error, JobId, connections::Connections, queue::Progress};
+use crate::{Error, JobId, answers::Progress, connections::Connections};
 
 pub(crate) async fn progress(
     db: &Connections,

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::{ends::Interrupted, state::State};
 use crate::{
     JobId, NewJob,
+    answers::Progress,
     backend::{Claim, Completed, Unfinished},
     job::Start,
-    queue::Progress,
 };
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

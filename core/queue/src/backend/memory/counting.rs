@@ -7,7 +7,7 @@ use seaworthy_telemetry::metrics::Backlog;
 use super::state::{Place, State};
 use crate::{
     Error, JobId,
-    queue::{DeadLetter, Stats},
+    answers::{DeadLetter, Stats},
 };
 
 impl State {

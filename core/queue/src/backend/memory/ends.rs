@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     Error, JobId,
+    answers::{Cancelled, Progress},
     backend::{Completed, Ending, Unfinished},
     job::microseconds,
-    queue::{Cancelled, Progress},
 };
 
 /// Where the jobs of a lease were when it was voided.

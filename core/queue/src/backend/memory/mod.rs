@@ -25,8 +25,8 @@ use self::{change::Entry, ends::Interrupted, log::Log, state::State};
 use super::{Backend, Claim, Claimed, ClaimedBatch, Completed, Listener, Unfinished};
 use crate::{
     Error, JobId, NewJob, Queue,
+    answers::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
     job::microseconds,
-    queue::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
 };
 
 /// How long the disk may take.

@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::change::{Change, Entry};
 use crate::{
     Error, JobId,
+    answers::{Enqueued, Progress},
     backend::{Claim, Claimed, ClaimedBatch},
     job::{Start, microseconds},
-    queue::{Enqueued, Progress},
 };
 
 /// Microseconds since 1970.

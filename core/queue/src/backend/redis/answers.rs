@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::{
     Error, JobId,
+    answers::DeadLetter,
     backend::{Claimed, ClaimedBatch},
-    queue::DeadLetter,
 };
 
 /// The first one has the rank of the first job, the others are jobs.

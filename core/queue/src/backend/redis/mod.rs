@@ -24,8 +24,8 @@ use self::answers::ClaimedRow;
 use super::{Backend, Claim, Claimed, ClaimedBatch, Completed, Ending, Listener, Unfinished};
 use crate::{
     Error, JobId, NewJob,
+    answers::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
     job::{Start, microseconds},
-    queue::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
 };
 
 /// What the queue asks the server for, beyond what workers do, may take so long.
