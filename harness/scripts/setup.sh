@@ -83,6 +83,10 @@ else
     has_postgres || install Postgres postgresql postgresql-server postgresql@17
     has_redis || install Redis redis-server redis redis
     say "Postgres and Redis are here, as native binaries"
+    # For the scenario in which clocks jump, which is skipped without it.
+    if [ $manager = apt-get ]; then
+        command -v faketime >/dev/null 2>&1 || install libfaketime faketime libfaketime libfaketime
+    fi
 fi
 
 # A server of a kind that the harness' users bring: the tests of those kinds are skipped without it.
