@@ -51,7 +51,7 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 
 use crate::{Error, job::microseconds};
 
-pub(crate) use advance::advance_after;
+pub(crate) use advance::{advance_after, promote_due};
 pub(crate) use analytics::{analytics, pace};
 pub(crate) use backlog::{backlog, stats};
 pub(crate) use batch::{
@@ -68,7 +68,7 @@ pub(crate) use leader::{Term, lead, resign};
 pub(crate) use limit::{at_limit, remove_limit, set_limit};
 pub(crate) use listing::{jobs, pressure, queues, workers};
 pub(crate) use notify::{CHANNEL, notify};
-pub(crate) use rescue::{give_back, promote_due, release, rescue_expired};
+pub(crate) use rescue::{give_back, release, rescue_expired};
 pub(crate) use retention::{PAUSE as RETENTION_PAUSE, forget};
 pub(crate) use schedules::{
     fire, occurrence_of, pause_schedule, remove_schedule, resume_schedule, schedules, upsert_schedule,

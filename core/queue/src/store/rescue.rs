@@ -4,7 +4,6 @@ use sqlx::{Connection as _, PgConnection, Row, types::Uuid};
 
 use super::{
     MAINTENANCE_BATCH,
-    advance::advance,
     end::{End, consequences},
     limit_lock_waits,
 };
@@ -13,8 +12,8 @@ use crate::{Error, backend::Claimed, connections::Connections};
 /// Dead workers that one look rescues from at most.
 const MAX_RESCUES: usize = 16;
 
-/// Makes ready what can run by now: scheduled jobs whose time has come, limited ones that can be let through, debounced ones around which it is quiet, and what waited for the end of batches.
-pub(crate) async fn promote_due(db: &Connections) -> Result<u64, Error> {
+/// Makes scheduled jobs whose time has come ready, or has them wait at their gates.
+pub(super) async fn promote_scheduled(db: &Connections) -> Result<u64, Error> {
     let mut held = db.acquire().await?;
     let promoted: i64 = sqlx::query_scalar(concat!(
         "with due as materialized (
@@ -32,7 +31,7 @@ pub(crate) async fn promote_due(db: &Connections) -> Result<u64, Error> {
     .fetch_one(&mut *held)
     .await?;
     held.release();
-    Ok(promoted.unsigned_abs() + advance(db).await?)
+    Ok(promoted.unsigned_abs())
 }
 
 /// Takes everything back from workers whose heartbeats stopped, and forgets them.

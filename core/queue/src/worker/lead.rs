@@ -13,8 +13,8 @@ use crate::{
     store::{self, Term},
 };
 
-/// How often the leader looks for what is due, at least.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often the leader looks for what is due: schedules name whole seconds.
+const PAUSE: Duration = Duration::from_millis(500);
 
 impl Upkeep {
     /// Leads whenever nobody else does. Never ends by itself.
@@ -56,8 +56,7 @@ impl Upkeep {
                         false => next_look_for_old = Instant::now() + store::RETENTION_PAUSE,
                     }
                 }
-                sleep(self.worker.poll.min(LONGEST_PAUSE).min(heartbeat.saturating_sub(began.elapsed())))
-                    .await;
+                sleep(PAUSE.min(heartbeat.saturating_sub(began.elapsed()))).await;
             }
             sleep(heartbeat.saturating_sub(began.elapsed())).await;
         }
