@@ -35,6 +35,7 @@ pub(crate) fn metrics() -> Metrics {
     metrics.queue().finished("default", "fulfil", JobOutcome::Completed, ms(12), None);
     metrics.queue().ended("default", "fulfil", JobOutcome::Rescued, 1);
     metrics.queue().backlog("default", Backlog { ready: 7, oldest: ms(1_500), ..Backlog::default() });
+    metrics.queue().wanted("default", 2);
     metrics.cache().asked("prices", CacheOutcome::Hit);
     metrics.cache().loaded("prices", ms(2));
     metrics.cache().holds("prices", 10, 2_048);
