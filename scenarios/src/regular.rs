@@ -16,7 +16,7 @@ use crate::orders::{Customer, OrderFactory};
 const PLACE_EVERY: Duration = Duration::from_millis(500);
 /// The moment between two requests: long enough that a few customers don't take the whole machine, and much shorter than a restart. A
 /// machine without a processor to spare loses requests to their deadlines, and that is not what is asked here.
-const BREATH: Duration = Duration::from_millis(50);
+const BREATH: Duration = Duration::from_millis(100);
 /// The first order of the first one; those of the open-loop load have smaller numbers.
 const FIRST_ORDER: u64 = 1_000_000;
 

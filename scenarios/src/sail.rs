@@ -57,7 +57,9 @@ pub(crate) async fn sail(shop: Shop, course: &Course, voyage: Voyage) -> Result<
     let watchers: Arc<[Watcher]> = (0..WATCHERS).map(|_| Watcher::start(&shop_url)).collect();
 
     let (history, lookups) = (voyage.history(), History::start());
-    let load = voyage.workload(Profile::constant(RATE, voyage.schedule().end() + CALM)).deadline(DEADLINE);
+    // Regular customers are a load of their own, beside which the others are fewer.
+    let rate = if course.regulars > 0 { RATE / 2.0 } else { RATE };
+    let load = voyage.workload(Profile::constant(rate, voyage.schedule().end() + CALM)).deadline(DEADLINE);
     let (customer, seed, watching) = (Customer::new(&shop_url, DEADLINE), voyage.seed(), watchers.clone());
     let load = load.operation("place-order", 1, move |call| {
         let order = OrderFactory.make_one(Seed(seed), call.number());
