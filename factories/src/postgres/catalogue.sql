@@ -13,11 +13,12 @@ with recursive wanted as (
     select base.original, t.typbasetype, t.typtypmod, base.not_null or t.typnotnull, base.has_default or t.typdefault is not null
     from base join pg_type t on t.oid = base.type where t.typtype = 'd'
 )
+-- Spelled with -1: `bpchar` and `"bit"`, since `character` and `bit` by themselves are of one character and one bit.
 select attribute.place, attribute.relation is not null as is_there, attribute.attname::text as name, attribute.attnotnull or base.not_null as not_null,
     (attribute.def is not null and attribute.attgenerated = '') or attribute.attidentity <> '' or base.has_default as has_default,
     attribute.attgenerated <> '' as is_generated,
     case when base.modifier >= 0 then base.modifier else attribute.atttypmod end as modifier,
-    t.typname::text as type, t.typtype::text as kind, format_type(t.oid, null) as spelled, t.oid::bigint as oid, t.typarray::bigint as array_oid,
+    t.typname::text as type, t.typtype::text as kind, format_type(t.oid, -1) as spelled, t.oid::bigint as oid, t.typarray::bigint as array_oid,
     element.oid::bigint as element_oid, element.typname::text as element, element.typtype::text as element_kind,
     array(select e.enumlabel::text from pg_enum e where e.enumtypid in (t.oid, element.oid) order by e.enumsortorder) as labels,
     -- The sequence of an identity column, or the one that the default takes.
