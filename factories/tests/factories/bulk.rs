@@ -2,24 +2,18 @@
 
 use seaworthy_factories::{Error, Seed};
 use seaworthy_harness::{Env, assert_queries};
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 
+use crate::count;
 use crate::shop::{
     EventFactory, LineItemFactory, OrderFactory, ProductFactory, Role, Settings, User, UserFactory, schema,
 };
-
-async fn count(db: &PgPool, table: &str) -> i64 {
-    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
-        .fetch_one(db)
-        .await
-        .unwrap()
-}
 
 #[seaworthy_harness::test(schema = schema())]
 async fn what_is_written_is_what_comes_back(env: Env) -> Result<(), Error> {
     let db = env.postgres().await;
     // Both ways to write: arrays of few rows, and COPY of many. (The array column has users copied anyway.)
-    for many in [1, 500] {
+    for many in [1, 1_100] {
         let users = UserFactory::new().count(many).create(&db).await?;
         for user in [&users[0], &users[users.len() - 1]] {
             let row = sqlx::query("select name, email::text, role::text, tags, roles::text[], settings, raw, age, initial from users where id = $1")

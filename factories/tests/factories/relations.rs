@@ -4,19 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use seaworthy_factories::{Error, Factory, by_popularity};
 use seaworthy_harness::Env;
-use sqlx::PgPool;
 
+use crate::count;
 use crate::shop::{
     CategoryFactory, CommentFactory, LineItemFactory, OrderFactory, ProductFactory, ProductLineFactory,
     UserFactory, schema,
 };
-
-async fn count(db: &PgPool, table: &str) -> i64 {
-    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
-        .fetch_one(db)
-        .await
-        .unwrap()
-}
 
 #[seaworthy_harness::test(schema = schema())]
 async fn the_front_page_holds(env: Env) -> Result<(), Error> {
