@@ -25,7 +25,7 @@ pub(crate) const COURSE: Course = Course {
         let mut schedule = Schedule::quiet();
         for restart in 0..RESTARTS {
             // They take as long as they take; the next one waits for the last.
-            let at = Duration::from_millis(600 + u64::from(restart) * 800 + random.random_range(0..100));
+            let at = Duration::from_millis(600 + u64::from(restart) * 1_000 + random.random_range(0..100));
             schedule = schedule.fault(at, Duration::from_millis(1), "websocket", Fault::Restart);
         }
         schedule

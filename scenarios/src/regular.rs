@@ -13,10 +13,10 @@ use uuid::Uuid;
 use crate::orders::{Customer, OrderFactory};
 
 /// How often a regular customer places an order: rarely enough for the workers to keep up on any machine.
-const PLACE_EVERY: Duration = Duration::from_millis(500);
+const PLACE_EVERY: Duration = Duration::from_secs(1);
 /// The moment between two requests: long enough that a few customers don't take the whole machine, and much shorter than a restart. A
 /// machine without a processor to spare loses requests to their deadlines, and that is not what is asked here.
-const BREATH: Duration = Duration::from_millis(100);
+const BREATH: Duration = Duration::from_millis(200);
 /// The first order of the first one; those of the open-loop load have smaller numbers.
 const FIRST_ORDER: u64 = 1_000_000;
 

@@ -58,7 +58,7 @@ pub(crate) async fn sail(shop: Shop, course: &Course, voyage: Voyage) -> Result<
 
     let (history, lookups) = (voyage.history(), History::start());
     // Regular customers are a load of their own, beside which the others are fewer.
-    let rate = if course.regulars > 0 { RATE / 2.0 } else { RATE };
+    let rate = if course.regulars > 0 { RATE / 4.0 } else { RATE };
     let load = voyage.workload(Profile::constant(rate, voyage.schedule().end() + CALM)).deadline(DEADLINE);
     let (customer, seed, watching) = (Customer::new(&shop_url, DEADLINE), voyage.seed(), watchers.clone());
     let load = load.operation("place-order", 1, move |call| {

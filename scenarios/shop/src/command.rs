@@ -13,6 +13,14 @@ use crate::{bug::Bug, fulfilment::fulfil, live::Hub, relay, schema::migrate, ser
 
 /// How long requests and jobs that are under way get when the shop is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Connections of a server at most: more requests than that at once are better off in a line here than among Postgres' processes.
+const SERVER_CONNECTIONS: u32 = 8;
+/// Connections of a worker at most: one for each order that it packs, and those of the queue.
+const WORKER_CONNECTIONS: u32 = 16;
+/// Connections that are open before a process says that it is ready, so that the first requests after a restart need not wait for them.
+const READY_CONNECTIONS: u32 = 4;
+/// How long a request waits for a connection: less than the server gives it, so that it ends with a refusal instead of an unknown outcome.
+const ACQUIRE_DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// A small shop: the reference application of Seaworthy.
 #[derive(Debug, Parser)]
@@ -134,12 +142,12 @@ impl Shop {
 impl Services {
     /// Connects and migrates. A database that is busy or away gets some time: the shop may be started in the middle of an
     /// outage, and must not add to it by ending.
-    async fn connect(&self) -> Result<(PgPool, redis::Client), StartError> {
+    async fn connect(&self, connections: u32) -> Result<(PgPool, redis::Client), StartError> {
         const START_DEADLINE: Duration = Duration::from_secs(15);
         const PAUSE: Duration = Duration::from_millis(200);
         let give_up = Instant::now() + START_DEADLINE;
         loop {
-            match self.try_to_connect().await {
+            match self.try_to_connect(connections).await {
                 Err(StartError::Postgres(error)) if Instant::now() < give_up && is_away(&error) => {
                     warn!(%error, "Postgres can't be reached yet");
                     sleep(PAUSE).await;
@@ -155,10 +163,11 @@ impl Services {
         }
     }
 
-    async fn try_to_connect(&self) -> Result<(PgPool, redis::Client), StartError> {
+    async fn try_to_connect(&self, connections: u32) -> Result<(PgPool, redis::Client), StartError> {
         let pool = PgPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(Duration::from_secs(1))
+            .max_connections(connections)
+            .min_connections(READY_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_DEADLINE)
             .connect(&self.database_url)
             .await?;
         let redis = redis::Client::open(self.redis_url.as_str())?;
@@ -186,7 +195,7 @@ fn migration_met_outage(error: &seaworthy_queue::Error) -> bool {
 async fn serve(services: Services, listen: String, telemetry: &Telemetry) -> Result<(), StartError> {
     let mut told = pin!(told_to_stop());
     let (pool, redis) = tokio::select! {
-        connected = services.connect() => connected?,
+        connected = services.connect(SERVER_CONNECTIONS) => connected?,
         () = &mut told => return Ok(()),
     };
     let draining = Draining::new();
@@ -230,7 +239,7 @@ async fn run_worker(
     listen: Option<String>,
     telemetry: &Telemetry,
 ) -> Result<(), StartError> {
-    let (pool, redis) = services.connect().await?;
+    let (pool, redis) = services.connect(WORKER_CONNECTIONS).await?;
     let queue = Queue::new(pool.clone()).metrics(telemetry.metrics.clone());
     let health = telemetry.health(&pool, &redis, &queue);
     tokio::spawn(relay::run(pool.clone(), redis));
