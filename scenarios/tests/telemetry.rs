@@ -128,7 +128,7 @@ async fn a_request_is_followed_to_its_worker_and_nothing_secret_is_told() {
         r#"queue_jobs_enqueued_total{queue="default",kind="fulfil"} 1"#,
         r#"errors_total{code="SHOP-0002"} 1"#,
         r#"postgres_statements_total{kind="insert"}"#,
-        r#"postgres_pool_max_connections{pool="shop"} 16"#,
+        r#"postgres_pool_max_connections{pool="shop"} 8"#,
     ] {
         assert!(metrics.contains(wanted), "no {wanted} in\n{metrics}");
     }
