@@ -140,8 +140,10 @@ impl Docker {
     pub(crate) async fn connect() -> Result<Self, Error> {
         let (client, version) = connect().await?;
         let images = [&POSTGRES, &REDIS, &APP].map(|image| image.resolve(&client));
-        let [postgres, redis, app]: [String; 3] =
-            futures_util::future::try_join_all(images).await?.try_into().unwrap_or_default();
+        // All of them are seen to, so that which one an error names does not depend on which answer came first.
+        let images = futures_util::future::join_all(images).await;
+        let images = images.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let [postgres, redis, app]: [String; 3] = images.try_into().unwrap_or_default();
         Ok(Docker { client, version, postgres, redis, app })
     }
 
