@@ -12,6 +12,7 @@
 //! - **A call ends**: with an answer or an error, within the back end's deadline. After an error it may have happened or not.
 
 mod coordination;
+mod crew;
 mod memory;
 mod postgres;
 #[cfg(feature = "redis")]
@@ -89,6 +90,11 @@ pub trait Backend: fmt::Debug + Any + Send + Sync {
 
     /// Says that the worker lives; `false` when others have given it up.
     async fn heartbeat(&self, worker: Uuid) -> Result<bool, Error>;
+
+    /// How many workers there are. Where it says so, they share the upkeep: each looks less often for what all of them look for.
+    async fn workers(&self) -> Result<usize, Error> {
+        Ok(1)
+    }
 
     /// Signs a worker off, returns what it did not finish, and says how many jobs that were.
     async fn retire_worker(&self, worker: Uuid) -> Result<u64, Error>;

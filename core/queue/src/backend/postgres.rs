@@ -11,7 +11,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{Backend, Claim, Claimed, ClaimedBatch, Completed, Coordination, Listener, Unfinished};
+use super::{
+    Backend, Claim, Claimed, ClaimedBatch, Completed, Coordination, Listener, Unfinished,
+    crew::{Crew, Crews, deaf},
+};
 use crate::{
     Error, JobId, NewJob,
     answers::{Cancelled, DeadLetter, Enqueued, Progress, Stats},
@@ -21,8 +24,6 @@ use crate::{
 
 /// What the queue asks the database for, beyond what workers do, may take so long.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Connections of a worker: for a claim, two for what is recorded, two for its upkeep, one for what it does as the leader or to scale itself, and one that listens.
-const OF_A_WORKER: u32 = 7;
 
 /// A queue's tables, and the connections to them.
 #[derive(Debug)]
@@ -30,11 +31,14 @@ pub(crate) struct Postgres {
     /// The application's.
     pool: PgPool,
     pub(super) db: Connections,
+    crews: Arc<Crews>,
+    /// Of a worker's own back end, the workers with which it shares connections.
+    crew: Option<Arc<Crew>>,
 }
 
 impl Postgres {
     pub(crate) fn new(pool: PgPool) -> Self {
-        Postgres { db: Connections::shared(pool.clone(), DEADLINE), pool }
+        Postgres { db: Connections::shared(pool.clone(), DEADLINE), pool, crews: Arc::default(), crew: None }
     }
 
     /// What [`Backend::migrate`] runs.
@@ -96,8 +100,13 @@ impl Backend for Postgres {
     }
 
     fn for_worker(&self, deadline: Duration) -> Arc<dyn Backend> {
-        let db = Connections::own(&self.pool, OF_A_WORKER, deadline);
-        Arc::new(Postgres { pool: self.pool.clone(), db })
+        let crew = self.crews.join(&self.pool, deadline);
+        Arc::new(Postgres {
+            pool: self.pool.clone(),
+            db: crew.connections().clone(),
+            crews: self.crews.clone(),
+            crew: Some(crew),
+        })
     }
 
     fn deadline(&self) -> Duration {
@@ -105,7 +114,9 @@ impl Backend for Postgres {
     }
 
     async fn close(&self) {
-        self.db.close().await;
+        if let Some(crew) = &self.crew {
+            self.crews.leave(crew).await;
+        }
     }
 
     async fn migrate(&self) -> Result<(), Error> {
@@ -132,12 +143,19 @@ impl Backend for Postgres {
         self.db.within(store::heartbeat(&self.db, worker)).await
     }
 
+    async fn workers(&self) -> Result<usize, Error> {
+        self.db.within(store::count_workers(&self.db)).await
+    }
+
     async fn retire_worker(&self, worker: Uuid) -> Result<u64, Error> {
         self.db.within(store::retire_worker(&self.db, worker)).await
     }
 
     async fn listen(&self) -> Result<Box<dyn Listener>, Error> {
         let listen = async {
+            if let Some(crew) = &self.crew {
+                return crew.listen().await;
+            }
             let mut listener = self.db.listener().await?;
             listener.listen(store::CHANNEL).await?;
             Ok(Box::new(listener) as Box<dyn Listener>)
@@ -237,6 +255,9 @@ impl Backend for Postgres {
 #[async_trait]
 impl Listener for PgListener {
     async fn next(&mut self) -> Result<String, Error> {
-        Ok(self.recv().await?.payload().to_owned())
+        let heard = self.try_recv().await?;
+        heard
+            .map(|notification| notification.payload().to_owned())
+            .ok_or_else(|| deaf("the connection was lost"))
     }
 }

@@ -76,7 +76,7 @@ pub(crate) use schedules::{
 pub(crate) use story::story;
 pub(crate) use told::{progress, progress_of, result_of};
 pub(crate) use workers::{
-    describe_worker, heartbeat, leases_of, pause, register_worker, resume, retire_worker,
+    count_workers, describe_worker, heartbeat, leases_of, pause, register_worker, resume, retire_worker,
 };
 
 /// Rows that one maintenance statement handles at most.

@@ -64,6 +64,15 @@ pub(crate) async fn heartbeat(db: &Connections, worker: Uuid) -> Result<bool, Er
     Ok(beat.rows_affected() == 1)
 }
 
+/// Workers that signed on and neither signed off nor were given up.
+pub(crate) async fn count_workers(db: &Connections) -> Result<usize, Error> {
+    let mut held = db.acquire().await?;
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from seaworthy_queue.worker").fetch_one(&mut *held).await?;
+    held.release();
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
 /// Signs a worker off, which no longer leads, and returns what it did not finish.
 pub(crate) async fn retire_worker(db: &Connections, worker: Uuid) -> Result<u64, Error> {
     let mut held = db.acquire().await?;

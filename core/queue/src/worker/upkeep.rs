@@ -1,7 +1,8 @@
 //! What a worker does besides running jobs: it says that it lives, wakes what is due, and rescues the jobs of those that died.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
+use rand::RngExt as _;
 use seaworthy_telemetry::metrics::JobOutcome;
 use tokio::{
     sync::Notify,
@@ -68,9 +69,15 @@ impl Upkeep {
                 next_rescue = Instant::now() + worker.heartbeat;
                 tell(self.rescue(), "a look for dead workers failed").await;
                 tell(self.release_strays(id), "a look for lost claims failed").await;
+                tell(self.count(), "the workers could not be counted").await;
             }
-            sleep(worker.poll.min(worker.heartbeat)).await;
+            sleep(pause(worker.poll, worker.heartbeat, worker.vitals.workers())).await;
         }
+    }
+
+    async fn count(&self) -> Result<(), Error> {
+        self.worker.vitals.is_one_of(self.backend.workers().await?);
+        Ok(())
     }
 
     async fn promote(&self) -> Result<(), Error> {
@@ -107,6 +114,8 @@ impl Upkeep {
 
     /// Wakes the worker when somebody says that there is work. Never ends by itself.
     pub(super) async fn listen(self, wake: Arc<Notify>) {
+        /// How soon it listens again, whatever time there is between two looks.
+        const SOON: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(1);
         loop {
             if let Ok(mut listener) = self.backend.listen().await {
                 // What came before it listened is found by a look.
@@ -118,13 +127,46 @@ impl Upkeep {
                 }
             }
             debug!("the worker hears of no new work, and looks for it itself");
-            sleep(self.worker.poll.max(Duration::from_millis(100))).await;
+            sleep(self.worker.poll.clamp(*SOON.start(), *SOON.end())).await;
         }
     }
+}
+
+/// Until a worker looks again for what every worker looks for. Where there are many, each looks less often, and at random moments: so all of them together look often enough, and a hundred workers are not a load by
+/// themselves. A heartbeat at most.
+fn pause(poll: Duration, heartbeat: Duration, workers: usize) -> Duration {
+    /// So many workers each look once in the time of a poll.
+    const FEW: usize = 4;
+    let share = u32::try_from(workers / FEW).unwrap_or(u32::MAX).max(1);
+    let pause = poll.saturating_mul(share);
+    let pause = if share > 1 { pause.mul_f64(rand::rng().random_range(0.5..1.5)) } else { pause };
+    pause.min(heartbeat)
 }
 
 async fn tell(upkeep: impl Future<Output = Result<(), Error>>, what: &str) {
     if let Err(error) = upkeep.await {
         warn!(%error, "{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_workers_look_as_often_together_as_a_few() {
+        const POLL: Duration = Duration::from_millis(100);
+        const HEARTBEAT: Duration = Duration::from_secs(60);
+        assert_eq!(pause(POLL, HEARTBEAT, 1), POLL);
+        assert_eq!(pause(POLL, HEARTBEAT, 7), POLL);
+        for workers in [8, 40, 400] {
+            let looks = 1_000.0;
+            let average =
+                (0..1_000).map(|_| pause(POLL, HEARTBEAT, workers)).sum::<Duration>().div_f64(looks);
+            let together = POLL.as_secs_f64() * workers as f64 / average.as_secs_f64();
+            assert!((3.5..4.5).contains(&together), "{workers} workers look {together} times in a poll");
+        }
+        assert_eq!(pause(POLL, Duration::from_secs(2), 10_000), Duration::from_secs(2));
+        assert_eq!(pause(POLL, Duration::from_secs(2), usize::MAX), Duration::from_secs(2));
     }
 }

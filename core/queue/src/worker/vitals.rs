@@ -21,6 +21,8 @@ pub(crate) struct Vitals {
     is_over: AtomicBool,
     /// Jobs that it runs at once, at most.
     slots: AtomicUsize,
+    /// How many workers there were, this one among them, when it last asked.
+    workers: AtomicUsize,
 }
 
 impl Default for Vitals {
@@ -33,6 +35,7 @@ impl Default for Vitals {
             leads: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             slots: AtomicUsize::new(0),
+            workers: AtomicUsize::new(1),
         }
     }
 }
@@ -67,6 +70,14 @@ impl Vitals {
 
     pub(super) fn slots(&self) -> usize {
         self.slots.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_one_of(&self, workers: usize) {
+        self.workers.store(workers, Ordering::Relaxed);
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.workers.load(Ordering::Relaxed)
     }
 
     pub(super) fn ends(&self) {

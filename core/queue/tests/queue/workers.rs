@@ -161,3 +161,66 @@ async fn a_thousand_jobs_are_stored_as_one_is(env: Env) {
     assert_eq!(differ, 0);
     assert_eq!(queue.stats().await.unwrap().ready, 2 * JOBS as i64);
 }
+
+/// Connections to the database of this pool, this one among them.
+async fn connections(pool: &sqlx::PgPool) -> i64 {
+    let count = sqlx::query_scalar(
+        "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'",
+    );
+    count.fetch_one(pool).await.unwrap()
+}
+
+#[seaworthy_harness::test(schema = database::schema(), connections = 48)]
+async fn many_workers_of_a_process_share_connections_and_let_them_go(env: Env) {
+    const WORKERS: usize = 24;
+    const JOBS: usize = 480;
+    let (queue, pool) = queue_in(&env).await;
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counted = ran.clone();
+    // Found by notification alone.
+    let one = Worker::new(queue.clone()).poll(DEADLINE).concurrency(1).handle("work", move |job| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move { Ok(job.done()) }
+    });
+    let working: Vec<_> = (0..WORKERS).map(|_| one.clone().start()).collect();
+    let jobs = vec![work(); JOBS];
+    for jobs in jobs.chunks(JOBS / 4) {
+        queue.push_many(jobs).await.unwrap();
+    }
+    let stats = until(&queue, "every job", |stats| stats.completed == JOBS as i64).await;
+    assert_eq!((stats.dead, ran.load(Ordering::Relaxed)), (0, JOBS));
+    // 16 of each crew of at most 16 workers, and those of this test.
+    let most = 2 * 16 + i64::from(pool.size());
+    let open = connections(&pool).await;
+    assert!(open <= most, "{open} connections of {WORKERS} workers");
+
+    for worker in working {
+        assert!(worker.drain(DEADLINE).await);
+    }
+    let give_up = std::time::Instant::now() + DEADLINE;
+    while connections(&pool).await > i64::from(pool.size()) {
+        assert!(
+            std::time::Instant::now() < give_up,
+            "connections of workers that have ended are still there"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[seaworthy_harness::test(schema = database::schema(), connections = 24)]
+async fn workers_hear_of_work_again_after_they_have_lost_the_connection_that_listens(env: Env) {
+    let (queue, pool) = queue_in(&env).await;
+    let one = Worker::new(queue.clone()).poll(DEADLINE).handle("work", |job| async move { Ok(job.done()) });
+    let working = [one.clone().start(), one.start()];
+    for round in 1..=3 {
+        queue.push(&work()).await.unwrap();
+        until(&queue, "completion", |stats| stats.completed == round).await;
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query ilike 'listen%'")
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+    for worker in working {
+        assert!(worker.drain(DEADLINE).await);
+    }
+}

@@ -49,10 +49,11 @@ impl Lines {
 }
 
 fn describe(queue: &QueueNow, more_leased: bool) -> String {
-    let QueueNow { name, is_paused, ready, scheduled, leased, dead, .. } = queue;
+    let QueueNow { name, is_paused, ready, scheduled, limited, leased, dead, .. } = queue;
     let oldest = queue.oldest.map_or_else(String::new, |oldest| format!(", oldest {}", age(oldest)));
+    let limited = if *limited > 0 { format!(", {} limited", count(*limited)) } else { String::new() };
     format!(
-        "{name}: {} ready, {} scheduled, {leased}{} leased, {} dead, {} done/s, {} failed/s{oldest}, {}{}",
+        "{name}: {} ready, {} scheduled{limited}, {leased}{} leased, {} dead, {} done/s, {} failed/s{oldest}, {}{}",
         count(*ready),
         count(*scheduled),
         if more_leased { "+" } else { "" },

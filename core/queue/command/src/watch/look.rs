@@ -38,6 +38,8 @@ pub(crate) struct QueueNow {
     pub(crate) is_paused: bool,
     pub(crate) ready: u64,
     pub(crate) scheduled: u64,
+    /// Held up by a limit.
+    pub(crate) limited: u64,
     pub(crate) leased: u64,
     pub(crate) dead: u64,
     /// Since the last look.
@@ -87,6 +89,7 @@ impl Look {
                 is_paused: info.paused_since.is_some(),
                 ready: info.ready,
                 scheduled: info.scheduled,
+                limited: info.limited,
                 dead: info.dead,
                 oldest: info.oldest,
                 workers: info.workers,
@@ -115,6 +118,7 @@ impl Look {
                 "is_paused": one.is_paused,
                 "ready": one.ready,
                 "scheduled": one.scheduled,
+                "limited": one.limited,
                 "leased": one.leased,
                 "dead": one.dead,
                 "done_per_second": one.done_per_second,
