@@ -192,7 +192,7 @@ fn written(runtime: &Runtime, db: &PgPool) {
 /// From how many rows on `COPY` is faster than arrays.
 fn crossover(runtime: &Runtime, db: &PgPool) {
     println!("arrays and COPY, by the number of rows");
-    for count in [1, 8, 32, 64, 128, 256, 512, 1_024] {
+    for count in [1, 8, 32, 128, 512, 1_024, 1_536, 2_048, 4_096] {
         let [arrays, copy] = interleaved(["arrays", "copy"], 41, |way| {
             runtime.block_on(async {
                 emptied(db).await;
