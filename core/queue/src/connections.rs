@@ -56,9 +56,11 @@ impl Connections {
         Ok(Held { connection: self.pool.acquire().await?, is_sound: false })
     }
 
-    /// One that hears notifications.
-    pub(crate) async fn listener(&self) -> Result<PgListener, Error> {
-        Ok(PgListener::connect_with(&self.pool).await?)
+    /// One that hears what is told on this channel.
+    pub(crate) async fn listener(&self, channel: &str) -> Result<PgListener, Error> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(channel).await?;
+        Ok(listener)
     }
 
     /// Gives up on statements that get no answer within the deadline. The server may still be at it; those that may wait for locks have it give up first.

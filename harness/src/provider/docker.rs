@@ -139,12 +139,10 @@ impl Docker {
     /// Connects to the daemon and sees to the images.
     pub(crate) async fn connect() -> Result<Self, Error> {
         let (client, version) = connect().await?;
-        let images = [&POSTGRES, &REDIS, &APP].map(|image| image.resolve(&client));
         // All of them are seen to, so that which one an error names does not depend on which answer came first.
-        let images = futures_util::future::join_all(images).await;
-        let images = images.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let [postgres, redis, app]: [String; 3] = images.try_into().unwrap_or_default();
-        Ok(Docker { client, version, postgres, redis, app })
+        let (postgres, redis, app) =
+            tokio::join!(POSTGRES.resolve(&client), REDIS.resolve(&client), APP.resolve(&client));
+        Ok(Docker { client, version, postgres: postgres?, redis: redis?, app: app? })
     }
 
     pub(crate) fn why(&self) -> String {

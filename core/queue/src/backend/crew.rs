@@ -1,7 +1,7 @@
 //! Connections that the workers of one queue in one process share.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -58,7 +58,7 @@ impl Crews {
         crew.connections.close().await;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Crew>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Crew>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,8 +81,7 @@ impl Crew {
         if let Some(heard) = ear.as_ref().and_then(Ear::heard) {
             return Ok(Box::new(heard));
         }
-        let mut listener = self.connections.listener().await?;
-        listener.listen(store::CHANNEL).await?;
+        let mut listener = self.connections.listener(store::CHANNEL).await?;
         let (sender, heard) = broadcast::channel(HEARD);
         let told = sender.downgrade();
         // The sender goes with the task: those who hear learn that it is over.

@@ -156,9 +156,7 @@ impl Backend for Postgres {
             if let Some(crew) = &self.crew {
                 return crew.listen().await;
             }
-            let mut listener = self.db.listener().await?;
-            listener.listen(store::CHANNEL).await?;
-            Ok(Box::new(listener) as Box<dyn Listener>)
+            Ok(Box::new(self.db.listener(store::CHANNEL).await?) as Box<dyn Listener>)
         };
         self.db.within(listen).await
     }

@@ -13,7 +13,7 @@ use crate::{Error, connections::Connections};
 const ROUNDS: usize = 8;
 
 /// Makes scheduled jobs whose time has come ready, lets limited ones through, begins debounced ones, and ends batches whose jobs have ended, as far as that is possible by now. Says how many jobs
-/// became ready, and tells the workers. When there is nothing of the kind, it costs one statement: every worker asks it ten times a second.
+/// became ready, and tells the workers. When there is nothing of the kind, it costs one statement: a worker asks it ten times a second, and less often where there are many.
 pub(crate) async fn promote_due(db: &Connections) -> Result<u64, Error> {
     let (mut made, mut queues) = (0, BTreeSet::new());
     // What one makes possible, another one may have to do: a batch's end may enqueue a limited job. Not for ever, whatever comes in meanwhile.
