@@ -153,6 +153,49 @@ async fn every_error_that_axum_can_make_is_a_problem() {
 }
 
 #[tokio::test]
+async fn what_is_logged_of_a_refused_request_repeats_no_value_of_it() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Colour {
+        Red,
+        Blue,
+    }
+    #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "only whether it can be read matters")]
+    struct Paint {
+        colour: Colour,
+    }
+    fn told<T>(extracted: Result<T, Error>) -> String {
+        extracted.err().map_or_else(|| "it was fine".to_owned(), |error| error.details().to_string())
+    }
+    let app = Router::new()
+        .route("/number/{id}", get(async |path: Result<Path<u32>, Error>| told(path)))
+        .route("/numbers/{one}/{other}", get(async |path: Result<Path<(u32, u32)>, Error>| told(path)))
+        .route("/colour/{colour}", get(async |path: Result<Path<Colour>, Error>| told(path)))
+        .route("/paint/{colour}", get(async |path: Result<Path<Paint>, Error>| told(path)))
+        .route("/line", get(async |query: Result<Query<Line>, Error>| told(query)))
+        .route("/paint", get(async |query: Result<Query<Paint>, Error>| told(query)))
+        .route("/line", post(async |body: Result<Json<Line>, Error>| told(body)))
+        .route("/paint", post(async |body: Result<Json<Paint>, Error>| told(body)));
+    for (line, body, expected) in [
+        ("GET /number/hunter2", "", "u32"),
+        ("GET /numbers/1/hunter2", "", "u32"),
+        ("GET /colour/hunter2", "", "`red` or `blue`"),
+        ("GET /paint/hunter2", "", "`red` or `blue`"),
+        ("GET /line?quantity=hunter2", "", "HTTP-0400"),
+        ("GET /paint?colour=hunter2", "", "`red` or `blue`"),
+        ("POST /line", r#"{"quantity": "hunter2"}"#, "u32"),
+        ("POST /paint", r#"{"colour": "hunter2"}"#, "`red` or `blue`"),
+        ("POST /paint", r#"{"colour": hunter2}"#, "expected value"),
+    ] {
+        let response = app.clone().oneshot(request(line, body)).await.unwrap();
+        let told = text(response).await;
+        assert!(told.contains(expected), "no {expected} in {line}: {told}");
+        assert!(!told.contains(SECRET), "{line}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn answers_that_are_no_errors_or_have_a_form_of_their_own_are_left_alone() {
     let response = app().oneshot(request("GET /fine", "")).await.unwrap();
     assert_eq!((response.status(), text(response).await.as_str()), (StatusCode::OK, "fine"));

@@ -68,7 +68,11 @@ impl From<JsonRejection> for Error {
             Some(source) => error.public(place_in_json(source)),
             None => error,
         };
-        error.caused_by(refusal)
+        // What is wrong with the form of the body is told in words that repeat nothing of it; with a value, in words that repeat it.
+        match refusal {
+            JsonRejection::JsonDataError(wrong) => with_expected(error, &wrong.body_text()),
+            refusal => error.caused_by(refusal),
+        }
     }
 }
 
@@ -104,28 +108,44 @@ fn missing_field(text: &str) -> Option<&str> {
     text.strip_prefix("missing field `")?.split('`').next()
 }
 
+/// Takes from serde's words for a value that does not fit what was expected in its place, which is the program's; what comes before it repeats the value, and has no place in a log.
+fn with_expected(error: Error, text: &str) -> Error {
+    const BEFORE: &str = ", expected ";
+    match text.rfind(BEFORE) {
+        Some(at) => error.with("expected", text[at + BEFORE.len()..].to_owned()),
+        None => error,
+    }
+}
+
 impl From<PathRejection> for Error {
     #[track_caller]
     fn from(refusal: PathRejection) -> Self {
         let error = Error::new(http_codes::of_status(refusal.status().as_u16()));
-        let error = match &refusal {
-            PathRejection::FailedToDeserializePathParams(wrong) => match wrong.kind() {
-                ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::DeserializeError { key, .. } => {
-                    error.public(Public::exposing(format_args!("`{key}` in the address is not valid")))
-                }
-                _ => error.public("a part of the address is not valid"),
-            },
-            _ => error,
+        let PathRejection::FailedToDeserializePathParams(wrong) = &refusal else {
+            return error.caused_by(refusal);
         };
-        error.caused_by(refusal)
+        let error = match wrong.kind() {
+            ErrorKind::ParseErrorAtKey { key, .. } | ErrorKind::DeserializeError { key, .. } => {
+                error.public(Public::exposing(format_args!("`{key}` in the address is not valid")))
+            }
+            _ => error.public("a part of the address is not valid"),
+        };
+        match wrong.kind() {
+            ErrorKind::ParseErrorAtKey { expected_type, .. }
+            | ErrorKind::ParseErrorAtIndex { expected_type, .. }
+            | ErrorKind::ParseError { expected_type, .. } => error.with("expected", *expected_type),
+            ErrorKind::DeserializeError { message, .. } | ErrorKind::Message(message) => {
+                with_expected(error, message)
+            }
+            _ => error.caused_by(refusal),
+        }
     }
 }
 
 impl From<QueryRejection> for Error {
     #[track_caller]
     fn from(refusal: QueryRejection) -> Self {
-        Error::new(http_codes::of_status(refusal.status().as_u16()))
-            .public("the query of the address is not valid")
-            .caused_by(refusal)
+        let error = Error::new(http_codes::of_status(refusal.status().as_u16()));
+        with_expected(error.public("the query of the address is not valid"), &refusal.body_text())
     }
 }
