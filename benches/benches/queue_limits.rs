@@ -1,9 +1,11 @@
-//! What must hold of the queue when it gets hard: many workers, a million jobs, transactions that others leave open.
+//! What must hold of the queue when it gets hard: many workers, a million jobs, rates that several processes keep to together, transactions that others leave open.
 //!
-//! `cargo bench -p seaworthy-benches --bench queue_limits` plays all of them, in some twelve minutes; `-- workers`, `-- memory`, `-- pinned` or `-- producer` plays one, and
+//! `cargo bench -p seaworthy-benches --bench queue_limits` plays all of them, in some fourteen minutes; `-- workers`, `-- memory`, `-- rates`, `-- pinned` or `-- producer` plays one, and
 //! `-- --test` plays them for moments. `SEAWORTHY_BENCH_PINNED=30m` (or `90s`) says for how long a snapshot is held.
 
 use std::{
+    io::Read as _,
+    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +14,8 @@ use seaworthy_benches::{
     Measured, in_turns,
     queues::{BATCH, Contender, Ours, Server, Tally, Work, peak_memory_mib},
 };
-use sqlx::{Connection as _, Executor as _, PgConnection};
+use seaworthy_queue::{Limit, NewJob};
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::{runtime::Runtime, task::JoinSet, time::sleep};
 
 /// How long and how much.
@@ -111,6 +114,59 @@ async fn together(ours: &Ours, jobs: u64, workers: usize, concurrency: usize) ->
         worker.stop().await?;
     }
     Ok(jobs as f64 / took.as_secs_f64())
+}
+
+/// Says to a process of this program that it is a worker, and on which database.
+const WORKER: &str = "SEAWORTHY_BENCH_WORKER";
+/// Of those that keep to a rate together.
+const PROCESSES: usize = 4;
+
+/// A worker in a process of its own, which ends when this is dropped.
+struct Fellow(Child);
+
+impl Fellow {
+    fn start(database: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        Ok(Fellow(command.env(WORKER, database).stdin(Stdio::piped()).spawn()?))
+    }
+
+    /// What the process does: it works until its standard input is closed, also by the death of who started it.
+    async fn work(database: &str) -> anyhow::Result<()> {
+        let ours = Ours::create(PgPool::connect(database).await?).await?;
+        let worker = ours.start(16, Arc::new(Tally::default())).await?;
+        tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+        worker.stop().await
+    }
+}
+
+impl Drop for Fellow {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Jobs of one key that several processes together do in a second, where so many are allowed.
+async fn rate(ours: &Ours, database: &str, allowed: u64, window: Duration) -> anyhow::Result<f64> {
+    let queue = ours.queue();
+    queue.set_limit("tenant", Limit::rate(Duration::from_secs(1), allowed)).await?;
+    // Enough for the window, and for what comes before it.
+    let enough = allowed * (3 + 2 * window.as_secs());
+    let jobs = Work::numbered(0..enough);
+    let jobs = jobs.iter().map(|work| Ok(NewJob::of(work)?.limited_by("tenant", "one")));
+    for batch in jobs.collect::<anyhow::Result<Vec<_>>>()?.chunks(BATCH as usize) {
+        queue.push_many(batch).await?;
+    }
+    let fellows = (0..PROCESSES).map(|_| Fellow::start(database)).collect::<Result<Vec<_>, _>>()?;
+    while queue.stats().await?.completed < allowed as i64 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let (before, began) = (queue.stats().await?.completed, Instant::now());
+    sleep(window).await;
+    let done = queue.stats().await?.completed - before;
+    let took = began.elapsed();
+    drop(fellows);
+    Ok(done as f64 / took.as_secs_f64())
 }
 
 /// Keeps a backlog of up to so many jobs in front of the workers.
@@ -216,6 +272,9 @@ async fn open_transaction(ours: &Ours, extent: &Extent) -> anyhow::Result<()> {
 }
 
 fn main() {
+    if let Ok(database) = std::env::var(WORKER) {
+        return Runtime::new().unwrap().block_on(Fellow::work(&database)).unwrap();
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wants = |what: &str| {
         let mut filters = arguments.iter().filter(|argument| !argument.starts_with("--")).peekable();
@@ -233,6 +292,17 @@ fn main() {
     }
     if wants("workers") {
         workers(&runtime, &new("workers"), &extent);
+    }
+    if wants("rates") {
+        println!("\nwhat {PROCESSES} processes together do of a key, in {:?}\n", extent.window);
+        println!("| allowed, jobs/s | done, jobs/s | of what is allowed |\n|---|---|---|");
+        for allowed in [10, 100, 1_000] {
+            let name = format!("rate_{allowed}");
+            let ours = new(&name);
+            let done = rate(&ours, &server.url(&name), allowed, extent.window);
+            let done = runtime.block_on(done).unwrap();
+            println!("| {allowed} | {done:.2} | {:.4} |", done / allowed as f64);
+        }
     }
     if wants("producer") {
         runtime.block_on(open_transaction(&new("producer"), &extent)).unwrap();

@@ -1,6 +1,5 @@
 //! The Postgres server that all contenders share.
 
-use anyhow::Context as _;
 use seaworthy_harness::{Postgres, ProviderChoice, Stack};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, postgres::PgPoolOptions};
 
@@ -34,13 +33,17 @@ impl Server {
     ///
     /// When Postgres refuses.
     pub async fn database(&self, name: &str, connections: u32) -> anyhow::Result<PgPool> {
-        let url = self.stack.postgres().direct_url();
-        let mut admin = PgConnection::connect(&url).await?;
+        let mut admin = PgConnection::connect(&self.stack.postgres().direct_url()).await?;
         admin.execute(AssertSqlSafe(format!("create database {name}"))).await?;
         admin.close().await?;
-        let (server, _) = url.rsplit_once('/').context("the server's URL names a database")?;
-        let options = PgPoolOptions::new().max_connections(connections);
-        Ok(options.connect(&format!("{server}/{name}")).await?)
+        Ok(PgPoolOptions::new().max_connections(connections).connect(&self.url(name)).await?)
+    }
+
+    /// Where the database of this name is, if it is there.
+    pub fn url(&self, name: &str) -> String {
+        let url = self.stack.postgres().direct_url();
+        let server = url.rsplit_once('/').map_or(url.as_str(), |(server, _)| server);
+        format!("{server}/{name}")
     }
 
     /// Stops it.
