@@ -8,17 +8,20 @@ use std::{
 use async_trait::async_trait;
 use sqlx::PgPool;
 use tokio::{
-    sync::{Mutex as AsyncMutex, broadcast},
+    sync::{Mutex as AsyncMutex, Semaphore, broadcast},
     task::JoinHandle,
 };
 
-use super::Listener;
+use super::{Claim, ClaimedBatch, Listener};
 use crate::{Error, connections::Connections, store};
 
 /// Workers that share connections, at most.
-const WORKERS: usize = 16;
+const WORKERS: usize = 128;
 /// The connections of so many, at most. One worker uses up to seven of them: for a claim, two for what is recorded, two for its upkeep, one for what it does as the leader or to scale itself, and one that listens for all.
 const CONNECTIONS: u32 = 16;
+/// Claims that are made at the same time. More of them stand in each other's way: each passes over what the others have locked, and the cores of the server are busy with claims instead of
+/// completions.
+const CLAIMS: usize = 2;
 /// Notifications that a worker may be behind.
 const HEARD: usize = 256;
 
@@ -37,7 +40,7 @@ impl Crews {
             return crew;
         }
         let connections = Connections::own(pool, CONNECTIONS, deadline);
-        let crew = Arc::new(Crew { connections, ear: AsyncMutex::default() });
+        let crew = Arc::new(Crew { connections, ear: AsyncMutex::default(), claims: Semaphore::new(CLAIMS) });
         crews.push(Arc::downgrade(&crew));
         crew
     }
@@ -68,11 +71,19 @@ impl Crews {
 pub(super) struct Crew {
     connections: Connections,
     ear: AsyncMutex<Option<Ear>>,
+    claims: Semaphore,
 }
 
 impl Crew {
     pub(super) fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// Claims, in turn.
+    pub(super) async fn claim(&self, claim: Claim<'_>) -> Result<ClaimedBatch, Error> {
+        // It is never closed.
+        let _turn = self.claims.acquire().await;
+        store::claim(&self.connections, claim).await
     }
 
     /// Hears of work. One connection listens for all.

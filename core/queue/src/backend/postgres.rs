@@ -162,7 +162,13 @@ impl Backend for Postgres {
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<ClaimedBatch, Error> {
-        self.db.within(store::claim(&self.db, claim)).await
+        let claim = async {
+            match &self.crew {
+                Some(crew) => crew.claim(claim).await,
+                None => store::claim(&self.db, claim).await,
+            }
+        };
+        self.db.within(claim).await
     }
 
     async fn give_back(&self, part: i16, jobs: &[Claimed]) -> Result<(), Error> {

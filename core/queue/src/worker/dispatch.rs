@@ -140,7 +140,8 @@ impl Dispatch {
             }
             while self.jobs.try_join_next().is_some() {}
             let now = Instant::now();
-            prefetch.measure(now, self.runner.finished());
+            let slots = self.worker.vitals.slots();
+            prefetch.measure(now, self.runner.finished(), self.runner.ran(), slots);
             let wanted = prefetch.claim(self.slots.available_permits(), self.waiting.len());
             if claiming.is_empty() && wanted > 0 && now >= next_look {
                 let look = looks.next(now);

@@ -27,7 +27,7 @@ type Handler =
 
 /// A worker that is being set up.
 ///
-/// Workers of a queue in one process work through up to 16 connections of their own for every 16 of them, to the database of the queue's pool, whatever their concurrency; one alone uses up to seven. Handlers that use
+/// Workers of a queue in one process work through up to 16 connections of their own for every 128 of them, to the database of the queue's pool, whatever their concurrency; one alone uses up to seven. Handlers that use
 /// up the pool can't keep a worker from recording what they did, or from saying that it lives.
 #[derive(Clone)]
 pub struct Worker {

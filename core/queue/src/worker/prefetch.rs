@@ -12,31 +12,36 @@ const AHEAD: Duration = Duration::from_millis(50);
 const CLAIMS_AHEAD: u32 = 8;
 /// But no longer than this.
 const FURTHEST_AHEAD: Duration = Duration::from_millis(400);
+/// Handlers that stood idle could have done more than they did. It is found out step by step, since how long the next jobs take is not known.
+const STEP: f64 = 2.0;
 /// How long a rate is measured.
 const WINDOW: Duration = Duration::from_millis(10);
 
-/// The rate at which handlers are done, from which follows how many jobs may wait in the worker. Short jobs are claimed by the hundred; of those that take longer, a worker
+/// The rate at which handlers could be done, from which follows how many jobs may wait in the worker. Short jobs are claimed by the hundred; of those that take longer, a worker
 /// holds none that it can't begin at once.
 #[derive(Debug)]
 pub(super) struct Prefetch {
     since: Instant,
     done: u64,
+    ran: Duration,
     per_second: f64,
     claim_takes: Duration,
 }
 
 impl Prefetch {
     pub(super) fn new(now: Instant) -> Self {
-        Prefetch { since: now, done: 0, per_second: 0.0, claim_takes: Duration::ZERO }
+        Prefetch { since: now, done: 0, ran: Duration::ZERO, per_second: 0.0, claim_takes: Duration::ZERO }
     }
 
-    /// Takes note of how many are done by now, in all.
-    pub(super) fn measure(&mut self, now: Instant, done: u64) {
+    /// Takes note of how many are done by now, in all, and for how long so many handlers ran for that, together.
+    pub(super) fn measure(&mut self, now: Instant, done: u64, ran: Duration, handlers: usize) {
         let time = now - self.since;
         if time >= WINDOW {
             let rate = done.saturating_sub(self.done) as f64 / time.as_secs_f64();
+            let busy = ran.saturating_sub(self.ran).div_duration_f64(time * handlers.max(1) as u32);
+            let rate = rate / busy.clamp(1.0 / STEP, 1.0);
             self.per_second = (self.per_second + rate) / 2.0;
-            (self.since, self.done) = (now, done);
+            (self.since, self.done, self.ran) = (now, done, ran);
         }
     }
 
@@ -101,8 +106,22 @@ mod tests {
         let start = Instant::now();
         let mut prefetch = Prefetch::new(start);
         for second in 1..=5 {
-            prefetch.measure(start + Duration::from_secs(second), second * 1_000);
+            let time = Duration::from_secs(second);
+            prefetch.measure(start + time, second * 1_000, time * 4, 4);
         }
         assert!((900.0..=1_000.0).contains(&prefetch.per_second), "{prefetch:?}");
+    }
+
+    #[test]
+    fn handlers_that_stand_idle_are_thought_to_do_more_but_not_much_more() {
+        let start = Instant::now();
+        let rate = |busy: Duration| {
+            let mut prefetch = Prefetch::new(start);
+            prefetch.measure(start + Duration::from_secs(1), 1_000, busy, 4);
+            prefetch.per_second * 2.0
+        };
+        assert_eq!(rate(Duration::from_secs(4)), 1_000.0);
+        assert_eq!(rate(Duration::from_secs(3)).round(), 1_333.0);
+        assert_eq!(rate(Duration::from_millis(4)), 2_000.0);
     }
 }

@@ -170,7 +170,7 @@ async fn connections(pool: &sqlx::PgPool) -> i64 {
     count.fetch_one(pool).await.unwrap()
 }
 
-#[seaworthy_harness::test(schema = database::schema(), connections = 48)]
+#[seaworthy_harness::test(schema = database::schema(), connections = 32)]
 async fn many_workers_of_a_process_share_connections_and_let_them_go(env: Env) {
     const WORKERS: usize = 24;
     const JOBS: usize = 480;
@@ -189,8 +189,8 @@ async fn many_workers_of_a_process_share_connections_and_let_them_go(env: Env) {
     }
     let stats = until(&queue, "every job", |stats| stats.completed == JOBS as i64).await;
     assert_eq!((stats.dead, ran.load(Ordering::Relaxed)), (0, JOBS));
-    // 16 of each crew of at most 16 workers, and those of this test.
-    let most = 2 * 16 + i64::from(pool.size());
+    // 16 of the workers, and those of this test.
+    let most = 16 + i64::from(pool.size());
     let open = connections(&pool).await;
     assert!(open <= most, "{open} connections of {WORKERS} workers");
 
