@@ -27,6 +27,19 @@ pub(super) const HELD: &str = "(
     where not exists (select from seaworthy_queue.done_batch done where done.token = lease.token and held.id = any(done.job_ids))
 ) held";
 
+/// The tables in one of which a job is until it is over, beside a row of `job`; `held` is the other one.
+pub(super) const PLACES: &str = "left join seaworthy_queue.ready on ready.queue = job.queue and ready.id = job.id
+    left join seaworthy_queue.scheduled on scheduled.id = job.id
+    left join seaworthy_queue.blocked on blocked.id = job.id
+    left join seaworthy_queue.gated on gated.id = job.id
+    left join seaworthy_queue.dead_letter dead on dead.id = job.id
+    left join seaworthy_queue.purged on purged.id = job.id";
+
+/// In which of them it is, and which attempt is next or runs.
+pub(super) const STATE: &str = "case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked'
+        when gated.id is not null then 'limited' when held.id is not null then 'running' when dead.id is not null then 'dead' when purged.id is not null then 'purged' else 'elsewhere' end as state,
+    coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt";
+
 pub(crate) async fn jobs(db: &Connections, filter: &JobFilter) -> Result<JobPage, Error> {
     let mut held = db.acquire().await?;
     let page = match filter.state.and_then(place) {
@@ -89,18 +102,8 @@ async fn newest(connection: &mut PgConnection, filter: &JobFilter) -> Result<Job
             select * from {HELD} where held.id in (select id from job)
         )
         select {SUMMARY}, (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at, {GIVEN_UP},
-            coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt,
-            case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked' when gated.id is not null then 'limited'
-                when held.id is not null then 'running' when dead.id is not null then 'dead' when purged.id is not null then 'purged' else 'elsewhere' end as state,
-            (select min(id) from page) as last, (select count(*) from page) as seen
-        from (values (true)) as one left join job on true
-            left join seaworthy_queue.ready on ready.queue = job.queue and ready.id = job.id
-            left join seaworthy_queue.scheduled on scheduled.id = job.id
-            left join seaworthy_queue.blocked on blocked.id = job.id
-            left join seaworthy_queue.gated on gated.id = job.id
-            left join held on held.id = job.id
-            left join seaworthy_queue.dead_letter dead on dead.id = job.id
-            left join seaworthy_queue.purged on purged.id = job.id
+            {STATE}, (select min(id) from page) as last, (select count(*) from page) as seen
+        from (values (true)) as one left join job on true {PLACES} left join held on held.id = job.id
         order by job.id desc"
     );
     let rows = sqlx::query(AssertSqlSafe(statement))

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use super::{
     clock::{seconds, time},
     flag,
-    listing::{GIVEN_UP, HELD, SUMMARY, spans, summary},
+    listing::{GIVEN_UP, HELD, PLACES, STATE, SUMMARY, spans, summary},
 };
 use crate::{Attempt, Error, JobId, JobState, JobStory, Progress, connections::Connections};
 
@@ -14,22 +14,15 @@ pub(crate) async fn story(db: &Connections, job: JobId) -> Result<Option<JobStor
     let statement = format!(
         "select {SUMMARY}, args::text as args, flags, trace, replay_of, (extract(epoch from job.expires_at) * 1000000)::bigint as expires_at,
             (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at,
-            coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt, held.worker, {GIVEN_UP},
-            case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked' when gated.id is not null then 'limited'
-                when held.id is not null then 'running' when dead.id is not null then 'dead' when purged.id is not null then 'purged' else 'elsewhere' end as state,
+            {STATE}, held.worker, {GIVEN_UP},
             array(select parent from seaworthy_queue.dependency where child = job.id order by parent limit 10000) as parents,
             array(select child from seaworthy_queue.dependency where parent = job.id order by child limit 10000) as children,
             (select key from seaworthy_queue.unique_key where unique_key.job = job.id limit 1) as unique_key,
             (select value::text from seaworthy_queue.result where result.id = job.id) as result,
             progress.done, progress.total, progress.note, occurrence.schedule, (extract(epoch from occurrence.at) * 1000000)::bigint as due
          from seaworthy_queue.job
-            left join seaworthy_queue.ready on ready.queue = job.queue and ready.id = job.id
-            left join seaworthy_queue.scheduled on scheduled.id = job.id
-            left join seaworthy_queue.blocked on blocked.id = job.id
-            left join seaworthy_queue.gated on gated.id = job.id
+            {PLACES}
             left join {HELD} on held.id = job.id
-            left join seaworthy_queue.dead_letter dead on dead.id = job.id
-            left join seaworthy_queue.purged on purged.id = job.id
             left join seaworthy_queue.progress on progress.id = job.id
             left join lateral (select schedule, at from seaworthy_queue.occurrence where occurrence.job = job.id order by at limit 1) occurrence on true
          where job.id = $1"
