@@ -28,7 +28,8 @@ pub(super) const HELD: &str = "(
 ) held";
 
 /// The tables in one of which a job is until it is over, beside a row of `job`; `held` is the other one.
-pub(super) const PLACES: &str = "left join seaworthy_queue.ready on ready.queue = job.queue and ready.id = job.id
+pub(super) const PLACES: &str =
+    "left join seaworthy_queue.ready on ready.queue = job.queue and ready.id = job.id
     left join seaworthy_queue.scheduled on scheduled.id = job.id
     left join seaworthy_queue.blocked on blocked.id = job.id
     left join seaworthy_queue.gated on gated.id = job.id
