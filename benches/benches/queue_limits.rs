@@ -296,11 +296,9 @@ fn main() {
     if wants("rates") {
         println!("\nwhat {PROCESSES} processes together do of a key, in {:?}\n", extent.window);
         println!("| allowed, jobs/s | done, jobs/s | of what is allowed |\n|---|---|---|");
-        for allowed in [10, 100, 1_000] {
-            let name = format!("rate_{allowed}");
-            let ours = new(&name);
-            let done = rate(&ours, &server.url(&name), allowed, extent.window);
-            let done = runtime.block_on(done).unwrap();
+        for (name, allowed) in [("rate_10", 10), ("rate_100", 100), ("rate_1000", 1_000)] {
+            let (ours, database) = (new(name), server.url(name));
+            let done = runtime.block_on(rate(&ours, &database, allowed, extent.window)).unwrap();
             println!("| {allowed} | {done:.2} | {:.4} |", done / allowed as f64);
         }
     }
