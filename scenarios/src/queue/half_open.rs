@@ -18,6 +18,8 @@ const fn ms(ms: u64) -> Duration {
 
 /// Jobs per second.
 const RATE: f64 = 60.0;
+/// How long a job takes. All of them together are more than two workers can have at once, so that the third has some whenever it vanishes.
+const TAKES: Duration = ms(300);
 /// The worker whose connections go dead. It alone works through the proxy.
 const VICTIM: &str = "worker-1";
 const HEARTBEAT: Duration = ms(500);
@@ -42,6 +44,7 @@ async fn sail(of: QueueScenarios, voyage: Voyage) -> Result<(), BoxError> {
         let lease_timeout_ms =
             if of.has(Flaw::NoRescue) { 3_600_000 } else { LEASE_TIMEOUT.as_millis() as u64 };
         let hand = Hand {
+            takes_ms: TAKES.as_millis() as u64,
             heartbeat_ms: HEARTBEAT.as_millis() as u64,
             lease_timeout_ms,
             job_timeout_ms: JOB_TIMEOUT.as_millis() as u64,
