@@ -68,8 +68,10 @@ impl Postgres {
     async fn push(&self, jobs: &[NewJob], edges: &[(usize, usize)]) -> Result<Vec<Enqueued>, Error> {
         let mut held = self.db.acquire().await?;
         let enqueued = match jobs {
-            // A plain one takes one statement, which commits by itself.
-            [job] if !job.is_special() => store::enqueue(&mut held, jobs, &[0], &[0]).await?,
+            // Plain ones take one statement, which commits by itself.
+            jobs if edges.is_empty() && !jobs.iter().any(NewJob::is_special) => {
+                store::enqueue_flow(&mut held, jobs, edges).await?
+            }
             _ => {
                 let mut tx = held.begin().await?;
                 let enqueued = store::enqueue_flow(&mut tx, jobs, edges).await?;

@@ -160,39 +160,81 @@ async fn insert(
     Ok(ids.into_iter().map(JobId).collect())
 }
 
+/// The statement of `bulk`, for jobs that come from this one.
+macro_rules! bulk {
+    ($jobs:literal) => {
+        concat!(
+            "with clock as materialized (
+                select now, seaworthy_queue.rank(now, 0::smallint) as rank from (select clock_timestamp() as now) clock
+            ), new as materialized (
+                select nextval('seaworthy_queue.job_id_seq') as id, job.* from (",
+            $jobs,
+            ") job
+            ), job as (
+                insert into seaworthy_queue.job (id, queue, kind, args, priority, max_attempts, flags, created_at, trace)
+                select id, queue, kind, args::json, priority, max_attempts, flags, (select now from clock), trace from new
+            ), ready as (
+                insert into seaworthy_queue.ready (queue, rank, id, attempt)
+                select queue, (select rank from clock) + priority * 60000::bigint, id, 1 from new
+            )
+            select array_agg(id) from new"
+        )
+    };
+}
+
 /// Many at once, all of which can run now: what `insert` does for them, without what they don't need.
 ///
 /// Not with COPY, which would be faster still: sqlx sends the end of the data in a packet of its own, and since it does not set `TCP_NODELAY`, that packet waits for 40 ms until the server acknowledges
 /// the one before it.
 async fn bulk(tx: &mut PgConnection, jobs: &[NewJob], flags: &[i16]) -> Result<Vec<Enqueued>, Error> {
-    let ids: Vec<i64> = sqlx::query_scalar(
-        "with clock as materialized (
-            select now, seaworthy_queue.rank(now, 0::smallint) as rank from (select clock_timestamp() as now) clock
-        ), new as materialized (
-            select nextval('seaworthy_queue.job_id_seq') as id, row.* from (
-                select * from unnest(
-                    $1::text[], $2::text[], $3::text[], $4::smallint[], $5::smallint[], $6::smallint[], $7::text[]
-                ) with ordinality as job (queue, kind, args, priority, max_attempts, flags, trace, position) order by position
-            ) row
-        ), job as (
-            insert into seaworthy_queue.job (id, queue, kind, args, priority, max_attempts, flags, created_at, trace)
-            select id, queue, kind, args::json, priority, max_attempts, flags, now, trace from new, clock
-        ), ready as (
-            insert into seaworthy_queue.ready (queue, rank, id, attempt)
-            select queue, rank + priority * 60000::bigint, id, 1 from new, clock
-        )
-        select array_agg(id order by position) from new",
-    )
-    .bind(jobs.iter().map(|job| job.queue.as_str()).collect::<Vec<_>>())
-    .bind(jobs.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>())
-    .bind(jobs.iter().map(|job| job.args.as_str()).collect::<Vec<_>>())
-    .bind(jobs.iter().map(|job| job.priority).collect::<Vec<_>>())
-    .bind(jobs.iter().map(|job| job.max_attempts).collect::<Vec<_>>())
-    .bind(flags)
-    .bind(jobs.iter().map(|job| job.trace.as_deref()).collect::<Vec<_>>())
-    .fetch_one(tx)
-    .await?;
+    let args: Vec<&str> = jobs.iter().map(|job| job.args.as_str()).collect();
+    let traces: Vec<Option<&str>> = jobs.iter().map(|job| job.trace.as_deref()).collect();
+    let ids: Option<Vec<i64>> = match same_of_all(jobs, flags) {
+        // Most that are enqueued together differ in their arguments and traces alone: the rest is sent once.
+        Some((job, flags)) => {
+            sqlx::query_scalar(bulk!(
+                "select $1::text as queue, $2::text as kind, args, $4::smallint as priority, $5::smallint as max_attempts, $6::smallint as flags, trace
+                from unnest($3::text[], $7::text[]) with ordinality as job (args, trace, position) order by position"
+            ))
+            .bind(&job.queue)
+            .bind(&job.kind)
+            .bind(args)
+            .bind(job.priority)
+            .bind(job.max_attempts)
+            .bind(flags)
+            .bind(traces)
+            .fetch_one(tx)
+            .await?
+        }
+        None => {
+            sqlx::query_scalar(bulk!(
+                "select queue, kind, args, priority, max_attempts, flags, trace
+                from unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::smallint[], $6::smallint[], $7::text[])
+                    with ordinality as job (queue, kind, args, priority, max_attempts, flags, trace, position) order by position"
+            ))
+            .bind(jobs.iter().map(|job| job.queue.as_str()).collect::<Vec<_>>())
+            .bind(jobs.iter().map(|job| job.kind.as_str()).collect::<Vec<_>>())
+            .bind(args)
+            .bind(jobs.iter().map(|job| job.priority).collect::<Vec<_>>())
+            .bind(jobs.iter().map(|job| job.max_attempts).collect::<Vec<_>>())
+            .bind(flags)
+            .bind(traces)
+            .fetch_one(tx)
+            .await?
+        }
+    };
+    // Numbers grow: in their order they are those of the jobs in theirs.
+    let mut ids = ids.unwrap_or_default();
+    ids.sort_unstable();
     Ok(ids.into_iter().map(|id| Enqueued::new(JobId(id))).collect())
+}
+
+/// One of them and its flags, if all have the same but for their arguments and traces.
+fn same_of_all<'a>(jobs: &'a [NewJob], flags: &[i16]) -> Option<(&'a NewJob, i16)> {
+    let (first, flag) = (jobs.first()?, *flags.first()?);
+    let of = |job: &'a NewJob| (&job.queue, &job.kind, job.priority, job.max_attempts);
+    let is_same = |job| of(job) == of(first);
+    (flags.iter().all(|other| *other == flag) && jobs.iter().all(is_same)).then_some((first, flag))
 }
 
 /// Takes the keys first, then enqueues those jobs that got theirs.

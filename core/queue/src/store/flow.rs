@@ -21,6 +21,9 @@ pub(crate) async fn enqueue_flow(
         waits[*child] += 1;
     }
     let enqueued = enqueue(tx, jobs, &flags, &waits).await?;
+    if edges.is_empty() {
+        return Ok(enqueued);
+    }
     sqlx::query("insert into seaworthy_queue.dependency (parent, child) select * from unnest($1::bigint[], $2::bigint[])")
         .bind(edges.iter().map(|(parent, _)| enqueued[*parent].id.0).collect::<Vec<_>>())
         .bind(edges.iter().map(|(_, child)| enqueued[*child].id.0).collect::<Vec<_>>())
