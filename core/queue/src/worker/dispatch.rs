@@ -165,7 +165,8 @@ impl Dispatch {
                         let is_over = looks.seen(look, now, jobs.is_empty());
                         self.waiting.extend(jobs);
                         if is_over {
-                            next_look = Instant::now() + self.worker.poll;
+                            let poll = Instant::now() + self.worker.poll;
+                            next_look = looks.next_whole().map_or(poll, |whole| whole.min(poll));
                         }
                     }
                     Ok(Err(Error::Dismissed { .. })) => {
@@ -262,6 +263,8 @@ struct Looks {
     round: Vec<usize>,
     /// Whether some queue of this round had something.
     found: bool,
+    /// Where something may be that the looks of this round did not reach, since it was not time for a whole one: when it will be.
+    next_whole: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -280,13 +283,19 @@ impl Looks {
             from: i64::MIN,
             next_whole: Instant::now(),
         };
-        Looks { queues: worker.queues.iter().map(place).collect(), round: Vec::new(), found: false }
+        Looks {
+            queues: worker.queues.iter().map(place).collect(),
+            round: Vec::new(),
+            found: false,
+            next_whole: None,
+        }
     }
 
     fn next(&mut self, now: Instant) -> Look {
         if self.round.is_empty() {
             self.round = self.weighted();
             self.found = false;
+            self.next_whole = None;
         }
         let place = self.round[self.round.len() - 1];
         let Place { queue, from, next_whole, .. } = &self.queues[place];
@@ -305,8 +314,11 @@ impl Looks {
         place.from = look.first.unwrap_or(place.from);
         if is_empty && !was_whole {
             // It is empty only if a whole look says so.
-            place.next_whole = now;
-            return false;
+            if place.next_whole <= now {
+                return false;
+            }
+            let whole = place.next_whole;
+            self.next_whole = Some(self.next_whole.map_or(whole, |other| other.min(whole)));
         }
         if is_empty {
             self.round.pop();
@@ -316,6 +328,11 @@ impl Looks {
             self.round.clear();
         }
         self.round.is_empty() && !self.found
+    }
+
+    /// When what the last round did not reach can be looked for, if there may be something.
+    fn next_whole(&self) -> Option<Instant> {
+        self.next_whole
     }
 
     /// The queues in a random order, the last one first; heavier ones come sooner (Efraimidis and Spirakis, 2006).
