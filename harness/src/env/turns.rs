@@ -38,9 +38,11 @@ impl Turns {
     pub(super) fn free(&self) -> impl Iterator<Item = (Turn, Record)> {
         let files = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
         files.filter_map(|path| {
+            let record = self.shared.folder().join("services").join(path.file_name()?);
+            // Before its lock is tried: whoever adds a server must get the lock of its file, and would not while somebody has it just to see that there is no server yet.
+            Record::read(&record)?;
             let turn = Turn::at(path)?;
-            let record = Record::read(&self.shared.folder().join("services").join(&turn.name))?;
-            Some((turn, record))
+            Some((turn, Record::read(&record)?))
         })
     }
 

@@ -348,3 +348,38 @@ impl Looks {
         keys.into_iter().map(|(_, place)| place).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn whole_looks_at_an_empty_queue_take_a_tenth_of_the_time_and_are_not_put_off_for_longer() {
+        const WHOLE: Duration = Duration::from_millis(100);
+        const POLL: Duration = Duration::from_millis(50);
+        let start = Instant::now();
+        let place = Place { queue: "default".into(), weight: 1, from: 7, next_whole: start };
+        let mut looks = Looks { queues: vec![place], round: Vec::new(), found: false, next_whole: None };
+        let (mut now, mut spent, mut last, mut longest) = (start, Duration::ZERO, start, Duration::ZERO);
+        while now < start + Duration::from_secs(60) {
+            let look = looks.next(now);
+            if look.from == i64::MIN {
+                longest = longest.max(now - last);
+                last = now;
+                spent += WHOLE;
+                now += WHOLE;
+            } else {
+                now += Duration::from_millis(1);
+            }
+            if looks.seen(look, now, true) {
+                let poll = now + POLL;
+                now = looks.next_whole().map_or(poll, |whole| whole.min(poll));
+            }
+        }
+        let share = spent.div_duration_f64(now - start);
+        assert!((0.09..0.11).contains(&share), "{share}");
+        assert!(longest < WHOLE * 10 + POLL, "{longest:?}");
+    }
+}
