@@ -297,7 +297,7 @@ fn main() {
         println!("\nwhat {PROCESSES} processes together do of a key, in {:?}\n", extent.window);
         println!("| allowed, jobs/s | done, jobs/s | of what is allowed |\n|---|---|---|");
         for (name, allowed) in [("rate_10", 10), ("rate_100", 100), ("rate_1000", 1_000)] {
-            let (ours, database) = (new(name), server.url(name));
+            let (ours, database) = (new(name), server.url(name).unwrap());
             let done = runtime.block_on(rate(&ours, &database, allowed, extent.window)).unwrap();
             println!("| {allowed} | {done:.2} | {:.4} |", done / allowed as f64);
         }

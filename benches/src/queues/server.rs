@@ -1,5 +1,6 @@
 //! The Postgres server that all contenders share.
 
+use anyhow::Context as _;
 use seaworthy_harness::{Postgres, ProviderChoice, Stack};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, postgres::PgPoolOptions};
 
@@ -36,14 +37,18 @@ impl Server {
         let mut admin = PgConnection::connect(&self.stack.postgres().direct_url()).await?;
         admin.execute(AssertSqlSafe(format!("create database {name}"))).await?;
         admin.close().await?;
-        Ok(PgPoolOptions::new().max_connections(connections).connect(&self.url(name)).await?)
+        Ok(PgPoolOptions::new().max_connections(connections).connect(&self.url(name)?).await?)
     }
 
     /// Where the database of this name is, if it is there.
-    pub fn url(&self, name: &str) -> String {
+    ///
+    /// # Errors
+    ///
+    /// When the server's own URL names no database.
+    pub fn url(&self, name: &str) -> anyhow::Result<String> {
         let url = self.stack.postgres().direct_url();
-        let server = url.rsplit_once('/').map_or(url.as_str(), |(server, _)| server);
-        format!("{server}/{name}")
+        let (server, _) = url.rsplit_once('/').context("the server's URL names a database")?;
+        Ok(format!("{server}/{name}"))
     }
 
     /// Stops it.

@@ -67,17 +67,14 @@ impl Postgres {
 
     async fn push(&self, jobs: &[NewJob], edges: &[(usize, usize)]) -> Result<Vec<Enqueued>, Error> {
         let mut held = self.db.acquire().await?;
-        let enqueued = match jobs {
-            // Plain ones take one statement, which commits by itself.
-            jobs if edges.is_empty() && !jobs.iter().any(NewJob::is_special) => {
-                store::enqueue_flow(&mut held, jobs, edges).await?
-            }
-            _ => {
-                let mut tx = held.begin().await?;
-                let enqueued = store::enqueue_flow(&mut tx, jobs, edges).await?;
-                tx.commit().await?;
-                enqueued
-            }
+        let enqueued = if edges.is_empty() && !jobs.iter().any(NewJob::is_special) {
+            // They take one statement, which commits by itself.
+            store::enqueue_flow(&mut held, jobs, edges).await?
+        } else {
+            let mut tx = held.begin().await?;
+            let enqueued = store::enqueue_flow(&mut tx, jobs, edges).await?;
+            tx.commit().await?;
+            enqueued
         };
         held.release();
         if jobs.iter().any(|job| job.limit.is_some()) {

@@ -36,10 +36,11 @@ pub(super) const PLACES: &str =
     left join seaworthy_queue.dead_letter dead on dead.id = job.id
     left join seaworthy_queue.purged on purged.id = job.id";
 
-/// In which of them it is, and which attempt is next or runs.
+/// In which of them it is, which attempt is next or runs, and when that may begin.
 pub(super) const STATE: &str = "case when ready.id is not null then 'ready' when scheduled.id is not null then 'scheduled' when blocked.id is not null then 'blocked'
         when gated.id is not null then 'limited' when held.id is not null then 'running' when dead.id is not null then 'dead' when purged.id is not null then 'purged' else 'elsewhere' end as state,
-    coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt";
+    coalesce(ready.attempt, scheduled.attempt, gated.attempt, held.attempt, dead.attempt) as attempt,
+    (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at";
 
 pub(crate) async fn jobs(db: &Connections, filter: &JobFilter) -> Result<JobPage, Error> {
     let mut held = db.acquire().await?;
@@ -102,8 +103,7 @@ async fn newest(connection: &mut PgConnection, filter: &JobFilter) -> Result<Job
         ), held as materialized (
             select * from {HELD} where held.id in (select id from job)
         )
-        select {SUMMARY}, (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at, {GIVEN_UP},
-            {STATE}, (select min(id) from page) as last, (select count(*) from page) as seen
+        select {SUMMARY}, {STATE}, {GIVEN_UP}, (select min(id) from page) as last, (select count(*) from page) as seen
         from (values (true)) as one left join job on true {PLACES} left join held on held.id = job.id
         order by job.id desc"
     );

@@ -13,7 +13,6 @@ pub(crate) async fn story(db: &Connections, job: JobId) -> Result<Option<JobStor
     let mut held = db.acquire().await?;
     let statement = format!(
         "select {SUMMARY}, args::text as args, flags, trace, replay_of, (extract(epoch from job.expires_at) * 1000000)::bigint as expires_at,
-            (extract(epoch from scheduled.run_at) * 1000000)::bigint as run_at,
             {STATE}, held.worker, {GIVEN_UP},
             array(select parent from seaworthy_queue.dependency where child = job.id order by parent limit 10000) as parents,
             array(select child from seaworthy_queue.dependency where parent = job.id order by child limit 10000) as children,

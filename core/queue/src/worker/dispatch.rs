@@ -165,8 +165,7 @@ impl Dispatch {
                         let is_over = looks.seen(look, now, jobs.is_empty());
                         self.waiting.extend(jobs);
                         if is_over {
-                            let poll = Instant::now() + self.worker.poll;
-                            next_look = looks.next_whole().map_or(poll, |whole| whole.min(poll));
+                            next_look = looks.next_round(Instant::now() + self.worker.poll);
                         }
                     }
                     Ok(Err(Error::Dismissed { .. })) => {
@@ -330,9 +329,9 @@ impl Looks {
         self.round.is_empty() && !self.found
     }
 
-    /// When what the last round did not reach can be looked for, if there may be something.
-    fn next_whole(&self) -> Option<Instant> {
-        self.next_whole
+    /// When the next round begins, after one that found nothing: when it is time to poll, or to look for what this one did not reach.
+    fn next_round(&self, poll: Instant) -> Instant {
+        self.next_whole.map_or(poll, |whole| whole.min(poll))
     }
 
     /// The queues in a random order, the last one first; heavier ones come sooner (Efraimidis and Spirakis, 2006).
@@ -374,8 +373,7 @@ mod tests {
                 now += Duration::from_millis(1);
             }
             if looks.seen(look, now, true) {
-                let poll = now + POLL;
-                now = looks.next_whole().map_or(poll, |whole| whole.min(poll));
+                now = looks.next_round(now + POLL);
             }
         }
         let share = spent.div_duration_f64(now - start);
